@@ -1,0 +1,137 @@
+"""The root command: finds the others when they are called for, and turns every error into words and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hubd import __version__
+from hubd.errors import ExitCode, HubdError
+from hubd.layout import DEFAULT_PREFIX, Layout
+
+if TYPE_CHECKING:
+    from hubd.config.section import Section
+
+# Name to module and attribute: a command's imports are paid for only when it is used.
+COMMANDS = {
+    "apply": ("hubd.cli.passes", "apply"),
+    "config": ("hubd.cli.config", "config_commands"),
+    "daemon": ("hubd.cli.daemon", "daemon"),
+    "logs": ("hubd.cli.logs", "logs"),
+    "plan": ("hubd.cli.passes", "plan"),
+    "status": ("hubd.cli.status", "status"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every command gets as `ctx.obj`, plugins' commands too."""
+
+    layout: Layout
+
+    def sections(self) -> Mapping[str, type[Section]]:
+        """The sections of config.yaml that the declared plugins bring."""
+        from hubd.config.parse import declared_plugins
+        from hubd.config.problems import ConfigInvalid
+
+        try:
+            text = self.layout.config_file.read_bytes()
+            if b"plugins" not in text or not declared_plugins(text):
+                return {}
+        except (OSError, ConfigInvalid):
+            return {}
+        from hubd.flow.source import plugins_of
+
+        return plugins_of(text, self.layout).sections()
+
+
+class Commands(click.Group):
+    """Built-in commands by name, and those of the declared plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *self._of_plugins(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module, attribute = COMMANDS[cmd_name]
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        return self._of_plugins(ctx).get(cmd_name)
+
+    def _of_plugins(self, ctx: click.Context) -> dict[str, click.Command]:
+        from hubd.flow.source import plugins_of, read_text
+
+        prefix = ctx.params.get("prefix") or Path(os.environ.get("HUBD_PREFIX", DEFAULT_PREFIX))
+        layout = Layout(Path(prefix))
+        try:
+            plugins = plugins_of(read_text(layout), layout)
+        except HubdError:
+            return {}
+        commands = [command for _, found in plugins.each("hubd_commands") for command in found]
+        return {command.name: command for command in commands if command.name and command.name not in COMMANDS}
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--prefix", type=click.Path(path_type=Path), envvar="HUBD_PREFIX", default=DEFAULT_PREFIX, show_default=True,
+              help="The folder the hub is installed in.")  # fmt: skip
+@click.version_option(__version__, prog_name="hubd")
+@click.pass_context
+def root(ctx: click.Context, prefix: Path) -> None:
+    """Keep this machine's JupyterHub as /opt/hub/config.yaml says.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 config invalid, 4 plan has changes (with --detailed-exitcode), 5 partly
+    applied, 6 locked, 130 interrupted.
+    """
+    ctx.obj = Context(Layout(prefix.absolute()))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code; no traceback ever reaches a user."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    try:
+        code = root.main(arguments, prog_name="hubd", standalone_mode=False)
+        return int(code) if isinstance(code, int) else ExitCode.DONE
+    except HubdError as error:
+        _say_error(error)
+        return int(error.code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except BrokenPipeError:
+        # Whoever reads our output has enough; Python must not complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:
+        if os.environ.get("HUBD_DEBUG"):
+            raise
+        click.echo(f"✗ hubd met something it does not know: {type(error).__name__}: {error}", err=True)
+        click.echo("  This is a bug; HUBD_DEBUG=1 shows where. Nothing more was changed.", err=True)
+        return ExitCode.FAILED
+
+
+def _say_error(error: HubdError) -> None:
+    click.echo(f"✗ {error.what}", err=True)
+    lines = getattr(error, "lines", None)
+    if lines:
+        for line in lines():
+            click.echo(f"  {line}", err=True)
+    elif error.why:
+        click.echo(f"  because {error.why}", err=True)
+    if error.fix:
+        click.echo(f"  {error.fix}", err=True)

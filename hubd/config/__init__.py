@@ -1,0 +1,3 @@
+"""config.yaml as a value: model, text, parse, edit and render. Nothing here touches the machine."""
+
+from __future__ import annotations

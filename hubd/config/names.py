@@ -1,0 +1,106 @@
+"""The types of names, addresses and other texts in config.yaml: what is safe to hand to the machine. Reads nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from hubd.config.section import Matching, refusal
+
+SYSTEM_ACCOUNTS = frozenset((
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
+    "backup", "list", "irc", "gnats", "nobody", "messagebus", "sshd", "ntp", "avahi", "polkitd", "postfix", "_apt",
+    "systemd",
+))  # fmt: skip
+"""Accounts that the system itself uses; a person or a group of people must not be taken for one."""
+
+SYSTEM_GROUPS = frozenset((
+    "adm", "tty", "disk", "dialout", "fax", "voice", "cdrom", "floppy", "tape", "sudo", "audio", "dip", "operator",
+    "src", "shadow", "utmp", "video", "sasl", "plugdev", "staff", "users", "nogroup", "crontab", "input", "sgx",
+    "kvm", "render", "netdev", "admin", "wheel", "docker", "lxd", "ssh", "ssl-cert", "lxc", "libvirt",
+))  # fmt: skip
+"""Groups that the system itself uses; the group that comes with a person's account must not be one of them."""
+
+ACCOUNT_EXAMPLE = "write a name of small letters, digits, `-` and `_`, at most 32, starting with a letter, such as ada"
+ENVIRONMENT_EXAMPLE = "write a name of small letters, digits and `-`, at most 31, starting with a letter, such as science"
+
+
+def _not_reserved(name: str) -> str:
+    if name in SYSTEM_ACCOUNTS or name.startswith(("hubd-", "systemd-")):
+        raise refusal(f"`{name}` is a name that the system itself uses", "choose another name")
+    return name
+
+
+def _not_a_system_group(name: str) -> str:
+    if name in SYSTEM_GROUPS:
+        raise refusal(f"`{name}` is a group that the system itself uses", "choose another name")
+    return name
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value)) if value else value
+    except ValueError:
+        raise refusal("is not an IP address", "write one such as 127.0.0.1, or '' for all addresses") from None
+
+
+GroupName = Annotated[
+    str,
+    Matching(r"[a-z_][a-z0-9_-]{0,31}", "is not a name that a group can have", ACCOUNT_EXAMPLE),
+    AfterValidator(_not_reserved),
+]
+Account = Annotated[
+    str,
+    Matching(r"[a-z_][a-z0-9_-]{0,31}", "is not a name that an account can have", ACCOUNT_EXAMPLE),
+    AfterValidator(_not_reserved),
+    AfterValidator(_not_a_system_group),
+]
+EnvironmentName = Annotated[
+    str, Matching(r"[a-z][a-z0-9-]{0,30}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE)
+]
+Package = Annotated[
+    str,
+    Matching(r"[^\s\x00-\x1f-][^\x00-\x1f]*", "is not a package", "write a package such as numpy or python=3.12"),
+]
+Channel = Annotated[
+    str,
+    Matching(
+        r"[^\s\x00-\x1f-][^\s\x00-\x1f]*",
+        "is not a channel",
+        "write a name such as conda-forge, or an address",
+    ),
+]
+Checksum = Annotated[
+    str,
+    Matching(
+        r"[0-9a-f]{64}",
+        "is not a SHA-256 checksum",
+        "write its 64 hexadecimal digits in small letters, in quotes",
+    ),
+]
+Url = Annotated[
+    str,
+    Matching(
+        r"(https?|file)://[^\s\x00-\x1f]+",
+        "is not an address",
+        "write one that starts with https://, http:// or file://",
+    ),
+]
+AbsolutePath = Annotated[
+    str,
+    Matching(r"/[^\x00-\x1f]*", "is not an absolute path", "write one that starts with /, such as /opt/miniconda3"),
+]
+PluginName = Annotated[
+    str,
+    Matching(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "is not a plugin's name", "write a name such as hubd-announcement"),
+]
+Line = Annotated[str, Matching(r"[^\x00-\x1f]*", "has a line break or a control character in it", "write it on one line")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+# Lists come out of the text as lists and are kept as tuples, which nobody can change; their items stay strict.
+Accounts = Annotated[tuple[Account, ...], Field(strict=False)]
+Packages = Annotated[tuple[Package, ...], Field(strict=False)]
+Channels = Annotated[tuple[Channel, ...], Field(strict=False)]
+Address = Annotated[str, AfterValidator(_address)]

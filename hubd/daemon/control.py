@@ -1,0 +1,98 @@
+"""What the command line asks of the daemon: a plan, a pass with live progress, the status. Checks who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from hubd.config.problems import ConfigInvalid
+from hubd.daemon.passes import Ended, Passes
+from hubd.errors import ExitCode, HubdError
+from hubd.flow import record, status
+from hubd.flow.reconcile import reconcile
+from hubd.flow.values import Event
+from hubd.host import Host
+from hubd.host.sockets import Message, Peer
+from hubd.layout import ADMINS_GROUP
+from hubd.resources.job import forget_failures
+from hubd.show import plan_json
+
+ASKED = "asked by the command line"
+
+
+class Control:
+    """Answers the command line. wake: asks for a pass, with a reason and whether failed jobs are tried at once."""
+
+    def __init__(self, passes: Passes, make_host: Callable[[], Host], wake: Callable[[str], None], about: dict[str, Any]) -> None:
+        self._passes, self._make_host, self._wake, self._about = passes, make_host, wake, about
+
+    def answer(self, request: Message, peer: Peer) -> Iterator[Message]:
+        """Answers to one request: events, and one last message with `done`."""
+        try:
+            self._admit(peer)
+            verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
+                "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
+            }  # fmt: skip
+            if request.get("do") not in verbs:
+                raise HubdError(
+                    f"the daemon does not know the request {request.get('do')!r}", fix="Use the `hubd` of this daemon."
+                )
+            yield from verbs[request["do"]](request)
+        except ConfigInvalid as error:
+            yield _done(error.code, {"error": _words(error), "problems": list(error.lines())})
+        except HubdError as error:
+            yield _done(error.code, {"error": _words(error)})
+
+    def _admit(self, peer: Peer) -> None:
+        host = self._make_host()
+        if peer.uid != 0 and peer.name not in (host.accounts.members(ADMINS_GROUP) or ()):
+            raise HubdError(f"{peer.name} may not ask hubd", why=f"only root and the group {ADMINS_GROUP} may", fix="Use sudo.")
+
+    def _plan(self, request: Message) -> Iterator[Message]:
+        found = reconcile(self._make_host(), act=False, tell=lambda event: None)
+        yield _done(ExitCode.DONE, plan_json(found))
+
+    def _apply(self, request: Message) -> Iterator[Message]:
+        if self._passes.going_since is not None:
+            if not request.get("lock_wait", True):
+                error = HubdError("another pass is under way", why="the daemon makes it", fix="Follow it: hubd status --watch")
+                yield _done(ExitCode.LOCKED, {"error": _words(error)})
+                return
+            yield {"event": asdict(Event("say", say="waiting for the pass that is under way"))}
+        forget_failures(self._make_host().layout)
+        with self._passes.listening() as hear:
+            self._wake(ASKED)
+            yield from self._until_done(hear, wait=bool(request.get("wait")))
+
+    def _until_done(self, hear: Callable[[], Event | Ended], *, wait: bool) -> Iterator[Message]:
+        mine = False
+        while True:
+            message = hear()
+            if isinstance(message, Event):
+                mine = mine or (message.kind == "pass" and ASKED in message.say)
+                if mine:
+                    yield {"event": asdict(message)}
+            elif mine and not (wait and message.running and not self._passes.stop.is_set()):
+                yield _done(message.code, dict(message.summary))
+                return
+
+    def _status(self, request: Message) -> Iterator[Message]:
+        host = self._make_host()
+        daemon = {**self._about, "pass_since": self._passes.going_since, "doing": self._passes.current}
+        told = status.status(record.read(host.layout), config_problems=self._passes.problems, daemon=daemon, now=host.clock())
+        yield _done(ExitCode.DONE, told)
+
+    def _follow(self, request: Message) -> Iterator[Message]:
+        with self._passes.listening() as hear:
+            while True:
+                message = hear()
+                yield {"event": asdict(message)} if isinstance(message, Event) else {"ended": dict(message.summary)}
+
+
+def _done(code: ExitCode, value: dict[str, Any]) -> Message:
+    return {"done": value, "code": int(code)}
+
+
+def _words(error: HubdError) -> dict[str, Any]:
+    return {"what": error.what, "why": error.why, "fix": error.fix, "retry": error.retry}

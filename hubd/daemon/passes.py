@@ -1,0 +1,125 @@
+"""One pass at a time: the queue of reasons, the lock, who follows, and what is going on right now."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hubd.config.problems import ConfigInvalid
+from hubd.errors import ExitCode, HubdError
+from hubd.flow.reconcile import reconcile
+from hubd.flow.status import exit_code
+from hubd.flow.values import Event, Pass, Result
+from hubd.host import Host
+from hubd.host.locks import file_lock
+
+log = logging.getLogger("hubd")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a pass ended. running: ids of jobs that go on."""
+
+    code: ExitCode
+    summary: Mapping[str, Any]
+    running: tuple[str, ...] = ()
+
+
+class Passes:
+    """Makes passes and tells everybody who listens.
+
+    make_host: a fresh view of the machine. lock_wait: seconds to wait for a pass of another process.
+    """
+
+    def __init__(self, make_host: Callable[[], Host], *, lock_wait: float = 3600.0) -> None:
+        self._make_host, self._lock_wait = make_host, lock_wait
+        self.hear: Callable[[Event | Ended], None] | None = None
+        self._listeners: set[queue.SimpleQueue[Event | Ended]] = set()
+        self._guard = threading.Lock()
+        self.stop = threading.Event()
+        self.going_since: float | None = None
+        self.current = ""
+        self.problems: tuple[str, ...] = ()
+        self.last: Ended | None = None
+
+    def make(self, reason: str) -> Ended:
+        """Make passes until one changes nothing that the next would see, and tell how the last one ended."""
+        self.going_since = time.time()
+        try:
+            ended = self._once(reason)
+        finally:
+            self.going_since, self.current = None, ""
+        self.last = ended
+        self.tell(ended)
+        return ended
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Callable[[], Event | Ended]]:
+        """A function that waits for the next thing told, from this moment on."""
+        inbox: queue.SimpleQueue[Event | Ended] = queue.SimpleQueue()
+        with self._guard:
+            self._listeners.add(inbox)
+        try:
+            yield inbox.get
+        finally:
+            with self._guard:
+                self._listeners.discard(inbox)
+
+    def tell(self, message: Event | Ended) -> None:
+        """Tell all listeners; a step is also what `current` shows and a line of the log."""
+        if isinstance(message, Event):
+            if message.kind == "step":
+                self.current = message.say
+                log.info("%s", message.say, extra={"HUBD_RESOURCE": message.id})
+            if message.result in (Result.FAILED.value,):
+                log.error("%s: %s", message.id, message.say, extra={"HUBD_RESOURCE": message.id})
+        if self.hear:
+            self.hear(message)
+        with self._guard:
+            for inbox in self._listeners:
+                inbox.put(message)
+
+    def _once(self, reason: str) -> Ended:
+        host = self._make_host()
+        host.say = lambda words: self.tell(Event("say", say=words))
+        self.tell(Event("pass", say=reason))
+        try:
+            with file_lock(host.layout.lock, wait=self._lock_wait, what=reason, waiting=host.say):
+                whole = reconcile(host, act=True, tell=self.tell, stop=self.stop)
+                if whole.facts_changed and not self.stop.is_set():
+                    whole = reconcile(host, act=True, tell=self.tell, stop=self.stop)
+        except ConfigInvalid as error:
+            self.problems = tuple(error.lines())
+            log.error("%s; nothing was changed. %s", error.what, "; ".join(self.problems[:5]))
+            return Ended(error.code, {"error": _error(error), "problems": list(self.problems)})
+        except HubdError as error:
+            log.error("%s", error)
+            return Ended(error.code, {"error": _error(error)})
+        except Exception as error:
+            log.exception("the pass failed")
+            wrapped = HubdError("the pass failed", why=f"{type(error).__name__}: {error}", fix="See `hubd logs hubd`.")
+            return Ended(ExitCode.FAILED, {"error": _error(wrapped)})
+        self.problems = ()
+        return Ended(exit_code(whole), summary(whole), tuple(outcome.id for outcome in whole.of(Result.RUNNING)))
+
+
+def summary(whole: Pass) -> dict[str, Any]:
+    """A pass in a few JSON values, for the CLI."""
+    outcomes = [each for each in whole.outcomes if each.result is not Result.RIGHT]
+    return {
+        "right": whole.plan.right,
+        "outcomes": [
+            {"id": each.id, "result": each.result.value, "say": each.say, "error": _error(each.error)} for each in outcomes
+        ],
+        "broken": [asdict(each) for each in whole.broken],
+    }
+
+
+def _error(error: HubdError | None) -> dict[str, Any] | None:
+    return {"what": error.what, "why": error.why, "fix": error.fix, "retry": error.retry} if error else None

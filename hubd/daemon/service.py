@@ -1,0 +1,198 @@
+"""The daemon's life: what wakes it, one pass after the other, signs of life, and a clean end. The only loop there is."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hubd
+from hubd.config.problems import ConfigInvalid
+from hubd.daemon.broker import Broker
+from hubd.daemon.control import Control
+from hubd.daemon.passes import Ended, Passes
+from hubd.errors import HubdError
+from hubd.flow.source import config_of, plugins_of, read_text
+from hubd.flow.values import Event
+from hubd.host import Host, local_host
+from hubd.host.notify import notify, watchdog_interval
+from hubd.host.sockets import Server
+from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, Layout
+from hubd.resources.job import phases
+
+log = logging.getLogger("hubd")
+
+JOB_POLL = 1.0
+DEFAULT_INTERVAL = 300.0
+# A pass that takes longer than this hangs: the watchdog is no longer told that all is well.
+LONGEST_PASS = 3600.0
+
+
+class Daemon:
+    """Keeps one installation right until it is told to stop."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._wake = threading.Event()
+        self._reasons: list[str] = []
+        self._guard = threading.Lock()
+        self.passes = Passes(self._host)
+        self._servers: list[Server] = []
+
+    def _host(self) -> Host:
+        return local_host(self._layout)
+
+    def wake(self, reason: str) -> None:
+        """Ask for a pass."""
+        with self._guard:
+            if reason not in self._reasons:
+                self._reasons.append(reason)
+        self._wake.set()
+
+    def stop(self, *_: object) -> None:
+        """End after what is being done right now."""
+        self.passes.stop.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Until `stop`. The first pass begins at once."""
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
+        signal.signal(signal.SIGHUP, lambda *_: self.wake("asked by a signal"))
+        self._background(self._sign_of_life)
+        self._background(self._watch_file)
+        self.wake("hubd started")
+        self._open("control")
+        notify("READY=1", "STATUS=Looking at the machine")
+        while not self.passes.stop.is_set():
+            reason = self._next_reason()
+            if reason:
+                ended = self.passes.make(reason)
+                self._open("spawn")
+                notify(f"STATUS={_status_line(ended)}")
+                gc.collect()
+                self._sleep_between(ended)
+        notify("STOPPING=1")
+        for server in self._servers:
+            server.close()
+        log.info("stopped")
+
+    def _next_reason(self) -> str:
+        with self._guard:
+            reasons, self._reasons = self._reasons, []
+            self._wake.clear()
+        return "; ".join(reasons)
+
+    def _sleep_between(self, ended: Ended) -> None:
+        """Until something calls, a job ends, a program of hubd's own dies, or the interval is over."""
+        deadline = time.monotonic() + self._interval()
+        supervises = not self._host().init.enforces
+        while not self._wake.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.wake("time to look again")
+                return
+            busy = bool(ended.running)
+            if self._wake.wait(min(left, JOB_POLL if busy or supervises else left)):
+                return
+            if busy and not self._jobs_go_on(ended):
+                return
+            if supervises and self._fallen():
+                self.wake("a program ended")
+
+    def _jobs_go_on(self, ended: Ended) -> bool:
+        going = phases(self._host())
+        for name, phase in going.items():
+            self.passes.tell(Event("job", name, phase))
+        if len(going) < len(ended.running):
+            self.wake("a job ended")
+            return False
+        return True
+
+    def _fallen(self) -> bool:
+        init = self._host().init
+        return any(init.look(name).active == "failed" for name in (HUB_UNIT, PROXY_UNIT))
+
+    def _interval(self) -> float:
+        try:
+            text = read_text(self._layout)
+            return float(config_of(text, plugins_of(text, self._layout), self._layout).daemon.interval)
+        except (ConfigInvalid, HubdError):
+            return DEFAULT_INTERVAL
+
+    def _open(self, which: str) -> None:
+        """Open a socket once its group is there: before the first pass there may be none."""
+        paths = {"control": (self._layout.socket, ADMINS_GROUP), "spawn": (self._layout.spawn_socket, HUB_ACCOUNT)}
+        path, group = paths[which]
+        if any(server.path == path for server in self._servers):
+            return
+        about: dict[str, Any] = {"pid": os.getpid(), "version": hubd.__version__, "since": time.time()}
+        handlers = {
+            "control": Control(self.passes, self._host, self.wake, about).answer,
+            "spawn": Broker(self._host).answer,
+        }
+        known = self._host().accounts.members(group) is not None
+        if which == "spawn" and not known:
+            return
+        server = Server(path, handlers[which], mode=0o660, group=group if known else "")
+        server.start()
+        self._servers.append(server)
+
+    def _watch_file(self) -> None:
+        for _ in changes(self._layout.config_file, self._layout.config_d, self.passes.stop):
+            self.wake("config.yaml changed")
+
+    def _sign_of_life(self) -> None:
+        interval = watchdog_interval() or 30.0
+        while not self.passes.stop.wait(interval):
+            since = self.passes.going_since
+            if since is None or time.time() - since < LONGEST_PASS:
+                notify("WATCHDOG=1")
+
+    def _background(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, name=work.__name__, daemon=True).start()
+
+
+def changes(file: Path, folder: Path, stop: threading.Event) -> Iterator[None]:
+    """Once for each change of the file or of what is in the folder. The file's folder is watched, so a rename counts."""
+    try:
+        import watchfiles
+    except ImportError:
+        yield from _polled(file, folder, stop)
+        return
+    while not stop.is_set():
+        watched = [path for path in (file.parent, folder) if path.is_dir()]
+        with contextlib.suppress(FileNotFoundError):
+            for found in watchfiles.watch(*watched, stop_event=stop, recursive=False, debounce=200, rust_timeout=5000):
+                if any(Path(path) == file or Path(path).parent == folder for _, path in found):
+                    yield None
+        stop.wait(1)
+
+
+def _polled(file: Path, folder: Path, stop: threading.Event) -> Iterator[None]:
+    def seen() -> tuple[object, ...]:
+        paths = [file, *sorted(folder.glob("*.py"))]
+        return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists())
+
+    before = seen()
+    while not stop.wait(2):
+        if (now := seen()) != before:
+            before = now
+            yield None
+
+
+def _status_line(ended: Ended) -> str:
+    outcomes = ended.summary.get("outcomes", [])
+    failed = [each["id"] for each in outcomes if each["result"] == "failed"]
+    if "error" in ended.summary:
+        return f"{ended.summary['error']['what']}; nothing was changed"
+    if failed:
+        return f"{len(failed)} things need attention: {', '.join(failed[:3])}"
+    return f"All is right, {len(ended.running)} jobs under way" if ended.running else "All is right"

@@ -1,0 +1,118 @@
+"""Closes the gaps: independent ones side by side, each looked at again afterwards; a failure holds what needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from hubd.errors import HubdError, Interrupted
+from hubd.flow.observe import look
+from hubd.flow.plan import gap_of
+from hubd.flow.values import Event, Gap, Outcome, Plan, Result
+from hubd.host import Host
+from hubd.resources.base import Resource
+
+WORKERS = 4
+
+Tell = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is going on in one apply. acted: ids that changed, so that what needs them is looked at again."""
+
+    host: Host
+    tell: Tell
+    stop: threading.Event
+    lanes: dict[str, threading.Lock] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+def apply(
+    host: Host, wanted: Iterable[Resource], found: Plan, *, tell: Tell, stop: threading.Event | None = None
+) -> tuple[Outcome, ...]:
+    """Act on every gap of the plan and say how each resource came out.
+
+    wanted: all resources in order of need (those that are right matter to what needs them).
+    stop: set by a signal; what has begun is finished, nothing new is begun.
+    """
+    work = _Work(host, tell, stop or threading.Event())
+    gaps = {gap.resource.id: gap for gap in found.gaps}
+    _run(work, _concerned(wanted, gaps), gaps)
+    removals = [gap.resource for gap in found.gaps if gap.removal]
+    _run(work, removals, gaps)
+    return tuple(work.outcomes.values())
+
+
+def _concerned(wanted: Iterable[Resource], gaps: Mapping[str, Gap]) -> list[Resource]:
+    """What has a gap, and all that needs such a thing: it may be right now and not be when that has changed."""
+    concerned: dict[str, Resource] = {}
+    for resource in wanted:
+        if resource.id in gaps or any(need in concerned for need in resource.needs):
+            concerned[resource.id] = resource
+    return list(concerned.values())
+
+
+def _run(work: _Work, resources: list[Resource], gaps: Mapping[str, Gap]) -> None:
+    waiting = {resource.id: resource for resource in resources}
+    going: dict[Future[Outcome], str] = {}
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="apply") as pool:
+        while waiting or going:
+            ready = [each for each in waiting.values() if not any(need in waiting for need in each.needs)]
+            ready = [each for each in ready if not any(need in going.values() for need in each.needs)]
+            for resource in ready:
+                del waiting[resource.id]
+                going[pool.submit(_one, work, resource, gaps.get(resource.id))] = resource.id
+            done, _ = wait(going, return_when=FIRST_COMPLETED)
+            for future in done:
+                del going[future]
+                outcome = future.result()
+                work.outcomes[outcome.id] = outcome
+                work.tell(Event("outcome", outcome.id, outcome.say, outcome.result))
+
+
+def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
+    """One resource, from its gap to its outcome. Nothing that it raises gets past here."""
+    held = [need for need in resource.needs if _blocks(work.outcomes.get(need))]
+    if held:
+        return Outcome(resource.id, Result.HELD, f"waits for {held[0]}")
+    if work.stop.is_set():
+        return Outcome(resource.id, Result.HELD, "the pass was stopped", Interrupted("the pass was stopped"))
+    lane = work.lanes.setdefault(resource.lane, threading.Lock()) if resource.lane else contextlib.nullcontext()
+    try:
+        with lane:
+            return _close(work, resource, gap)
+    except HubdError as error:
+        return Outcome(resource.id, Result.FAILED, error.what, error)
+    except Exception as error:  # noqa: BLE001  # a bug in one resource must not end the pass
+        wrapped = HubdError(f"{resource.id} failed", why=f"{type(error).__name__}: {error}")
+        wrapped.__cause__ = error
+        return Outcome(resource.id, Result.FAILED, wrapped.what, wrapped)
+
+
+def _blocks(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.result in (Result.FAILED, Result.HELD, Result.RUNNING)
+
+
+def _close(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
+    # What it needs may have changed since the plan was made: look now.
+    gap = gap_of(resource, look(work.host, resource)) if resource.needs or gap is None else gap
+    if gap is None:
+        return Outcome(resource.id, Result.RIGHT)
+    for step in gap.steps:
+        work.tell(Event("step", resource.id, step.say))
+        step.do(work.host)
+    left = gap_of(resource, look(work.host, resource)) if gap.steps else gap
+    said = "; ".join(step.say for step in gap.steps)
+    if left is None:
+        return Outcome(resource.id, Result.FIXED, said)
+    if left.error:
+        return Outcome(resource.id, Result.FAILED, left.error.what, left.error)
+    if left.progress:
+        return Outcome(resource.id, Result.RUNNING, left.progress.say)
+    still = left.steps[0].say
+    error = HubdError(f"{resource.id} is still not right", why=f"after {said} there is still to do: {still}", retry=True)
+    return Outcome(resource.id, Result.FAILED, error.what, error)

@@ -1,0 +1,55 @@
+"""Recorded and read facts that wishes depend on besides the config: choices made, drop-ins, versions. Reads only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hubd.flow.source import data_folder
+from hubd.host import files
+from hubd.layout import Layout
+
+Facts = dict[str, dict[str, Any]]
+
+
+def read(layout: Layout) -> Facts:
+    """All facts by name.
+
+    `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
+    `server-list`: path and digest of the locked list of people's servers. All others were recorded by resources.
+    """
+    found = files.look(layout.hub)
+    server_list = data_folder() / "requirements-server.txt"
+    return {
+        **_recorded(layout),
+        "drop-ins": _drop_ins(layout.config_d),
+        "hub": {"version": found.target if found else ""},
+        "server-list": {"path": str(server_list), "digest": _digest([server_list])},
+    }
+
+
+def _recorded(layout: Layout) -> Facts:
+    """What happened at run time; a damaged fact counts as not recorded."""
+    facts: Facts = {}
+    for name in files.children(layout.facts):
+        if name.endswith(".json") and not name.startswith("."):
+            try:
+                facts[name.removesuffix(".json")] = dict(json.loads(files.read(layout.facts / name) or b""))
+            except (ValueError, TypeError):
+                continue
+    return facts
+
+
+def _drop_ins(folder: Path) -> dict[str, Any]:
+    paths = [folder / name for name in files.children(folder) if name.endswith(".py")]
+    return {"names": [path.name for path in paths], "digest": _digest(paths) if paths else ""}
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + (files.read(path) or b""))
+    return digest.hexdigest()

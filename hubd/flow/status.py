@@ -1,0 +1,69 @@
+"""What a pass leaves to be told: its outcomes with cause and cure, and the notices. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hubd.errors import ExitCode, HubdError
+from hubd.flow.desired import notices
+from hubd.flow.values import Outcome, Pass, Record, Result
+from hubd.hooks import Wanted
+from hubd.plugin_loader import Plugins
+from hubd.words import ago
+
+
+def last_pass(whole: Pass, wanted: Wanted, plugins: Plugins, *, started: float, ended: float, damaged: str) -> dict[str, Any]:
+    """The newest pass as JSON values, for the record."""
+    counts = Counter(outcome.result.value for outcome in whole.outcomes if outcome.result is not Result.RIGHT)
+    trouble = [_told(outcome) for outcome in whole.outcomes if outcome.result is Result.FAILED]
+    trouble += [{"id": f"plugin:{each.plugin}", "what": f"the plugin {each.plugin} is left out", "why": each.why,
+                 "fix": "Mend or remove it; all other parts go on.", "retry": False} for each in whole.broken]  # fmt: skip
+    if damaged:
+        trouble.append({"id": "record", "what": damaged, "why": "", "retry": False,
+                        "fix": "It was set aside and a new one begun; nothing on the machine was lost."})  # fmt: skip
+    return {
+        "started": started,
+        "ended": ended,
+        "right": whole.plan.right + sum(outcome.result is Result.RIGHT for outcome in whole.outcomes),
+        "counts": dict(counts),
+        "fixed": [outcome.say for outcome in whole.of(Result.FIXED)][:50],
+        "running": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.RUNNING)],
+        "held": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.HELD)],
+        "trouble": trouble,
+        "notices": [{"say": notice.say, "fix": notice.fix} for notice in notices(wanted, plugins)],
+    }
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error or HubdError(outcome.say)
+    return {"id": outcome.id, "what": error.what, "why": error.why, "fix": error.fix, "retry": error.retry}
+
+
+def exit_code(whole: Pass) -> ExitCode:
+    """The exit code of a pass: failed when nothing could be done, partly applied when something else was."""
+    bad = [*whole.of(Result.FAILED), *whole.broken]
+    if not bad:
+        return ExitCode.DONE
+    return ExitCode.PARTLY_APPLIED if whole.of(Result.FIXED) or whole.plan.right else ExitCode.FAILED
+
+
+def status(record: Record, *, config_problems: tuple[str, ...], daemon: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    """The state of the hub as JSON values: `state` is one of right, working, trouble, invalid, unknown."""
+    last = record.last
+    if config_problems:
+        state = "invalid"
+    elif not last:
+        state = "unknown"
+    elif last.get("trouble"):
+        state = "trouble"
+    else:
+        state = "working" if last.get("running") else "right"
+    return {
+        "state": state,
+        "config_problems": list(config_problems),
+        "daemon": daemon,
+        "last_pass": last or None,
+        "when": ago(now - last["ended"]) if last else "never",
+    }

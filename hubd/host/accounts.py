@@ -1,0 +1,67 @@
+"""Accounts and groups of the machine, read once and kept until something changes them. Changes nothing."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account. closed: its expiry date has passed. comment: the full-name field."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+    comment: str
+    closed: bool
+
+
+class Accounts:
+    """A snapshot of the machine's accounts and groups; `forget` makes the next question look again."""
+
+    def __init__(self, shadow: Path = Path("/etc/shadow")) -> None:
+        self._shadow = shadow
+        self._people: dict[str, Account] | None = None
+        self._groups: dict[str, frozenset[str]] | None = None
+
+    def forget(self) -> None:
+        """Look at the machine again at the next question."""
+        self._people = self._groups = None
+
+    def get(self, name: str) -> Account | None:
+        """The account called `name`, or None."""
+        if self._people is None:
+            expired = self._expired()
+            self._people = {
+                entry.pw_name: Account(
+                    entry.pw_name,
+                    entry.pw_uid,
+                    entry.pw_gid,
+                    Path(entry.pw_dir),
+                    entry.pw_gecos,
+                    entry.pw_name in expired,
+                )
+                for entry in pwd.getpwall()
+            }
+        return self._people.get(name)
+
+    def members(self, group: str) -> frozenset[str] | None:
+        """The members of a group (primary members not counted), or None where there is no such group."""
+        if self._groups is None:
+            self._groups = {entry.gr_name: frozenset(entry.gr_mem) for entry in grp.getgrall()}
+        return self._groups.get(group)
+
+    def _expired(self) -> frozenset[str]:
+        # The `spwd` module is gone in Python 3.13, so the file is read directly; its eighth field is a day count.
+        try:
+            lines = self._shadow.read_text(errors="replace").splitlines()
+        except OSError:
+            return frozenset()
+        today = time.time() // 86400
+        fields = (line.split(":") for line in lines)
+        return frozenset(row[0] for row in fields if len(row) > 7 and row[7].isdigit() and int(row[7]) <= today)

@@ -1,0 +1,146 @@
+"""Running programs: a tuple of words, a clean environment, a time limit, and the output as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hubd.errors import CommandFailed, HubdError
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What a host may need so that downloads reach a mirror or pass a proxy; everything else of the environment is left out.
+NETWORK_PREFIXES = ("PIP_", "UV_", "CONDA_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+NETWORK_NAMES = frozenset(
+    name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())
+)
+
+Line = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a program ended and what it printed (standard output and standard error apart)."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+
+def network_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `environment` that say how to reach the network."""
+    return {name: value for name, value in environment.items() if name in NETWORK_NAMES or name.startswith(NETWORK_PREFIXES)}
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a program gets to see: a fixed PATH and language, the network's settings and `extra`."""
+    base = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    return {**base, **network_environment(os.environ), **(extra or {})}
+
+
+class Commands:
+    """Runs programs; tests put a table of answers in its place."""
+
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        user: str = "",
+        line: Line | None = None,
+    ) -> Result:
+        """Run `argv` to its end and return what it printed.
+
+        timeout: seconds until the whole process group is killed.
+        user: an account to become first; root only.
+        line: called with each line of output as it comes.
+        Raises CommandFailed when it does not end in time or, with `check`, exits with an error; HubdError when the
+        program is not there.
+        """
+        process = self._start(argv, environment=environment, directory=directory, user=user)
+        out, err, timed_out = _communicate(process, stdin=stdin, timeout=timeout, line=line)
+        if timed_out:
+            raise CommandFailed(argv, code=None, output=err or out, retry=True)
+        if check and process.returncode != 0:
+            raise CommandFailed(argv, code=process.returncode, output=err if err.strip() else out)
+        return Result(argv, process.returncode, out, err)
+
+    def _start(
+        self, argv: tuple[str, ...], *, environment: Mapping[str, str] | None, directory: Path | None, user: str
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=clean_environment(environment),
+                cwd=directory or "/",
+                start_new_session=True,
+                user=user or None,
+                group=user or None,
+                extra_groups=[] if user else None,
+            )
+        except FileNotFoundError as error:
+            raise HubdError(f"the program {argv[0]} is not on this machine", why=str(error)) from error
+        except OSError as error:
+            raise HubdError(f"{argv[0]} could not be started", why=str(error), retry=True) from error
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, line: Line | None) -> tuple[str, str, bool]:
+    """Feed `stdin`, collect both outputs, pass lines on; True at the end when the time ran out."""
+    if line is None:
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+            return out.decode(errors="replace"), err.decode(errors="replace"), False
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+            out, err = process.communicate()
+            return out.decode(errors="replace"), err.decode(errors="replace"), True
+    return _stream(process, stdin=stdin, timeout=timeout, line=line)
+
+
+def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, line: Line) -> tuple[str, str, bool]:
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(stdin)
+    process.stdin.close()
+    kept: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    pending: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    deadline, timed_out = time.monotonic() + timeout, False
+    with selectors.DefaultSelector() as selector:
+        for stream in kept:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            if time.monotonic() > deadline and not timed_out:
+                timed_out = True
+                kill_group(process)
+            for key, _ in selector.select(timeout=1):
+                source: IO[bytes] = key.fileobj  # type: ignore[assignment]  # registered above, always a stream
+                chunk = os.read(source.fileno(), 65536)
+                if not chunk:
+                    selector.unregister(source)
+                kept[source] += chunk
+                *lines, pending[source] = (pending[source] + chunk).split(b"\n")
+                for text in lines:
+                    line(text.decode(errors="replace"))
+    process.wait()
+    return kept[process.stdout].decode(errors="replace"), kept[process.stderr].decode(errors="replace"), timed_out

@@ -1,0 +1,204 @@
+"""Files, folders and links: what is there, and writes that leave the old state or the new one, never a half."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubd.errors import HubdError
+
+MAX_READ = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies at a path. kind: file, directory, link or other. mode: permission bits. target: where a link points."""
+
+    kind: str
+    mode: int
+    owner: str
+    group: str
+    size: int
+    target: str = ""
+
+
+def look(path: Path) -> Found | None:
+    """What lies at `path` itself (a link is not followed), or None."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+    kind = kinds.get(stat.S_IFMT(status.st_mode), "other")
+    target = os.readlink(path) if kind == "link" else ""
+    mode = stat.S_IMODE(status.st_mode)
+    return Found(kind, mode, owner_name(status.st_uid), group_name(status.st_gid), status.st_size, target)
+
+
+def read(path: Path, *, follow: bool = True) -> bytes | None:
+    """The content of a file, or None where there is none.
+
+    follow: False refuses a link at the path's end, for files that other accounts can replace.
+    Raises HubdError when it is no file, cannot be read or is absurdly large.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise HubdError(f"{path} cannot be read", why=error.strerror or str(error)) from error
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise HubdError(f"{path} cannot be read", why="it is not a file")
+        data = stream.read(MAX_READ + 1)
+    if len(data) > MAX_READ:
+        raise HubdError(f"{path} cannot be read", why="it is larger than 64 MB")
+    return data
+
+
+def owner_name(number: int) -> str:
+    """The account with this number, or the number as text."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def group_name(number: int) -> str:
+    """The group with this number, or the number as text."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def ids(owner: str | None, group: str | None) -> tuple[int, int]:
+    """The numbers for chown; -1 leaves one as it is. Raises HubdError for a name the machine does not know."""
+    try:
+        uid = pwd.getpwnam(owner).pw_uid if owner else -1
+        gid = grp.getgrnam(group).gr_gid if group else -1
+    except KeyError as error:
+        raise HubdError(f"no account or group {error.args[0]!r} on this machine") from error
+    return uid, gid
+
+
+def write_atomic(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int | None = None,
+    owner: str | None = None,
+    group: str | None = None,
+    keep: bool = False,
+) -> None:
+    """Put `data` at `path` by one rename; a kill leaves the old file or the new one.
+
+    keep: take mode, owner and group from the file that is there; a link is followed so that it stays a link.
+    Raises HubdError when the disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    uid, gid = ids(owner, group)
+    if keep:
+        path = Path(os.path.realpath(path))
+        with contextlib.suppress(FileNotFoundError):
+            old = path.stat()
+            mode, uid, gid = stat.S_IMODE(old.st_mode), old.st_uid, old.st_gid
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.hubd-new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            if (uid, gid) != (-1, -1):
+                os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, 0o644 if mode is None else mode)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise HubdError(f"{path} could not be written", why=error.strerror or str(error), retry=True) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path, *, mode: int, owner: str | None = None, group: str | None = None) -> None:
+    """A folder with this mode and owner; what is in it stays. Its parent must be there."""
+    uid, gid = ids(owner, group)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if (uid, gid) != (-1, -1):
+                os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HubdError(f"the folder {path} could not be made", why=error.strerror or str(error), retry=True) from error
+
+
+def set_access(path: Path, *, mode: int, owner: str | None = None, group: str | None = None) -> None:
+    """Mode and owner of the file or folder at `path`; a link there is refused."""
+    uid, gid = ids(owner, group)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if (uid, gid) != (-1, -1):
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def link(path: Path, target: str) -> None:
+    """A symbolic link at `path`, replaced by one rename."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.hubd-new")
+    try:
+        temporary.symlink_to(target)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise HubdError(f"the link {path} could not be made", why=error.strerror or str(error)) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or an empty folder; nothing there is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and everything in it, after moving it out of the way so that nobody uses half of it."""
+    if look(path) is None:
+        return
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.hubd-gone")
+    os.replace(path, aside)
+    shutil.rmtree(aside, ignore_errors=False)
+
+
+def children(path: Path) -> tuple[str, ...]:
+    """The names in a folder, sorted; empty where there is none."""
+    try:
+        return tuple(sorted(os.listdir(path)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()

@@ -1,0 +1,111 @@
+"""What hubd asks of the thing that starts programs: systemd, or hubd itself where there is no systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hubd.tools.program import Listener, Program
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """How a unit is right now.
+
+    active: systemd's word: active, activating, inactive, failed.
+    pid: the main process, 0 when there is none.
+    settings: the digest of the settings the running process was started with.
+    stale: its file changed since it was read. listen: the address of a listening socket, as systemd shows it.
+    """
+
+    name: str
+    known: bool = False
+    active: str = "inactive"
+    sub: str = "dead"
+    pid: int = 0
+    settings: str = ""
+    stale: bool = False
+    enabled: bool = False
+    result: str = ""
+    restarts: int = 0
+    memory: str = ""
+    cpu: str = ""
+    listen: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        return self.active in ("active", "reloading")
+
+    @property
+    def is_going(self) -> bool:
+        return self.active in ("active", "activating", "reloading", "deactivating")
+
+
+class Init(Protocol):
+    """Starts, stops and describes programs.
+
+    name: `systemd` or `hubd`. enforces: whether sandbox and limits of a program are really enforced.
+    """
+
+    name: str
+    enforces: bool
+
+    def render(self, unit: Program | Listener) -> str:
+        """The definition of a unit as text, as `definition` gives it back."""
+
+    def definition(self, name: str) -> str | None:
+        """The definition that is in place, or None."""
+
+    def define(self, unit: Program | Listener) -> None:
+        """Put a definition in place; nothing is started."""
+
+    def undefine(self, name: str) -> None:
+        """Stop a unit and take its definition away."""
+
+    def state(self, name: str) -> UnitState:
+        """How a unit is; cheap after `states` was asked for it in the same pass."""
+
+    def look(self, name: str) -> UnitState:
+        """How a unit is at this very moment."""
+
+    def states(self, pattern: str) -> dict[str, UnitState]:
+        """All units whose names match a pattern with `*`."""
+
+    def forget(self) -> None:
+        """Look at the machine again at the next question."""
+
+    def start(self, name: str) -> None:
+        """Start a defined unit, and at every boot."""
+
+    def restart(self, name: str) -> None:
+        """Stop and start a defined unit so that it has its present settings."""
+
+    def stop(self, name: str) -> None:
+        """Stop a unit; it is fine when it does not run."""
+
+    def run(self, program: Program) -> None:
+        """Start a program that is not defined anywhere: a job or a person's server."""
+
+    def set_limits(self, name: str, pairs: Iterable[tuple[str, str]]) -> None:
+        """Change the limits of a running unit."""
+
+    def log(self, name: str, *, lines: int) -> tuple[str, ...]:
+        """The newest lines a unit printed, oldest first."""
+
+    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+        """The newest lines and then each new one as it comes."""
+
+
+def process_settings(pid: int, variable: str, proc: Path = Path("/proc")) -> str:
+    """The value of a variable in the environment a process was started with; empty when it cannot be seen."""
+    try:
+        data = (proc / str(pid) / "environ").read_bytes()
+    except OSError:
+        return ""
+    start = f"{variable}=".encode()
+    for pair in data.split(b"\0"):
+        if pair.startswith(start):
+            return pair[len(start) :].decode(errors="replace")
+    return ""

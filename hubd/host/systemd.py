@@ -1,0 +1,142 @@
+"""Units on a machine whose PID 1 is systemd."""
+
+from __future__ import annotations
+
+import fnmatch
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hubd.errors import CommandFailed
+from hubd.host import files
+from hubd.host.commands import Commands, clean_environment
+from hubd.host.init import UnitState, process_settings
+from hubd.tools import systemctl
+from hubd.tools.program import SETTINGS_VARIABLE, Listener, Program, service_text, socket_text
+
+START_LIMIT = 90.0
+
+
+class Systemd:
+    """Drives systemd through its commands; one `show` a pass answers for all units."""
+
+    name = "systemd"
+    enforces = True
+
+    def __init__(self, commands: Commands, units: Path) -> None:
+        self._commands, self._units = commands, units
+        self._seen: dict[str, UnitState] | None = None
+
+    def render(self, unit: Program | Listener) -> str:
+        return service_text(unit) if isinstance(unit, Program) else socket_text(unit)
+
+    def definition(self, name: str) -> str | None:
+        data = files.read(systemctl.unit_path(self._units, name))
+        return None if data is None else data.decode(errors="replace")
+
+    def define(self, unit: Program | Listener) -> None:
+        path = systemctl.unit_path(self._units, unit.name)
+        files.write_atomic(path, self.render(unit).encode(), mode=0o644)
+        self._change(systemctl.daemon_reload())
+
+    def undefine(self, name: str) -> None:
+        self.stop(name)
+        self._commands.run(systemctl.control("disable", name), check=False, timeout=START_LIMIT)
+        files.remove(systemctl.unit_path(self._units, name))
+        self._change(systemctl.daemon_reload())
+
+    def state(self, name: str) -> UnitState:
+        seen = self._all()
+        return seen.get(name) or UnitState(name)
+
+    def look(self, name: str) -> UnitState:
+        result = self._commands.run(systemctl.show((name,)), check=False)
+        units = [_state(unit) for unit in systemctl.parse_show(result.out)]
+        return units[0] if units else UnitState(name)
+
+    def states(self, pattern: str) -> dict[str, UnitState]:
+        return {name: state for name, state in self._all().items() if fnmatch.fnmatchcase(name, pattern)}
+
+    def forget(self) -> None:
+        self._seen = None
+
+    def _all(self) -> dict[str, UnitState]:
+        if self._seen is None:
+            names = ("hubd*.service", "hubd*.socket", "jupyterhub*.service", "jupyterhub*.socket")
+            # `show` with patterns lists only loaded units; the defined ones are named so that stopped ones are seen.
+            defined = [name for name in files.children(self._units) if _is_ours(name)]
+            result = self._commands.run(systemctl.show((*names, *defined)), check=False)
+            self._seen = {unit["Id"]: _state(unit) for unit in systemctl.parse_show(result.out)}
+        return self._seen
+
+    def start(self, name: str) -> None:
+        self._reload_if_stale(name)
+        self._change(systemctl.control("reset-failed", name), check=False)
+        self._change(systemctl.control("enable", name))
+        self._change(systemctl.control("start", name))
+
+    def restart(self, name: str) -> None:
+        self._reload_if_stale(name)
+        self._change(systemctl.control("reset-failed", name), check=False)
+        self._change(systemctl.control("enable", name))
+        self._change(systemctl.control("restart", name))
+
+    def stop(self, name: str) -> None:
+        self._change(systemctl.control("stop", name), check=False)
+
+    def run(self, program: Program) -> None:
+        # A unit of that name that failed stays loaded and would refuse its successor.
+        self._change(systemctl.control("reset-failed", program.name), check=False)
+        self._change(systemctl.run_transient(program))
+
+    def set_limits(self, name: str, pairs: Iterable[tuple[str, str]]) -> None:
+        self._change(systemctl.set_property(name, pairs))
+
+    def log(self, name: str, *, lines: int) -> tuple[str, ...]:
+        result = self._commands.run(systemctl.journal(name, lines=lines), check=False)
+        return tuple(result.out.splitlines())
+
+    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+        argv = systemctl.journal(name, lines=lines, follow=True)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
+            assert process.stdout
+            try:
+                yield from (line.rstrip("\n") for line in process.stdout)
+            finally:
+                process.terminate()
+
+    def _reload_if_stale(self, name: str) -> None:
+        if self.state(name).stale:
+            self._change(systemctl.daemon_reload())
+
+    def _change(self, argv: tuple[str, ...], *, check: bool = True) -> None:
+        try:
+            self._commands.run(argv, check=check, timeout=START_LIMIT)
+        except CommandFailed as error:
+            error.retry = True
+            raise
+        finally:
+            self.forget()
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(("hubd", "jupyterhub")) and name.endswith((".service", ".socket"))
+
+
+def _state(unit: dict[str, str]) -> UnitState:
+    pid = int(unit.get("MainPID") or 0)
+    return UnitState(
+        name=unit["Id"],
+        known=unit.get("LoadState") == "loaded",
+        active=unit.get("ActiveState", "inactive"),
+        sub=unit.get("SubState", ""),
+        pid=pid,
+        settings=process_settings(pid, SETTINGS_VARIABLE) if pid else "",
+        stale=unit.get("NeedDaemonReload") == "yes",
+        enabled=unit.get("UnitFileState") == "enabled",
+        result=unit.get("Result", ""),
+        restarts=int(unit.get("NRestarts") or 0),
+        memory=unit.get("MemoryMax", ""),
+        cpu=unit.get("CPUQuotaPerSecUSec", ""),
+        listen=unit.get("Listen", ""),
+    )

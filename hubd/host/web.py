@@ -1,0 +1,130 @@
+"""HTTP as hubd needs it: is something there, JSON questions to the hub, and downloads with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import urllib.error
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubd.errors import HubdError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; status 0 means that nobody answered, and `why` tells how."""
+
+    status: int
+    body: bytes = b""
+    why: str = ""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Web:
+    """Talks HTTP; tests put a table of answers in its place."""
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5,
+    ) -> Answer:
+        """One request on this machine's loopback; no redirect is followed and nothing is raised for a bad answer."""
+        # http.client and not requests: the pass asks each time, and requests alone costs a third of its memory.
+        parts = urllib.parse.urlsplit(url)
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout)
+        try:
+            connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), data, sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(0, why=str(error) or type(error).__name__)
+        finally:
+            connection.close()
+
+    def reachable(self, url: str, *, timeout: float = 10) -> str:
+        """Empty when `url` can be read, else why it cannot. Follows redirects."""
+        import requests
+
+        if url.startswith("/"):
+            return "" if Path(url).exists() else "no such file"
+        if url.startswith("file:"):
+            return "" if Path(urllib.parse.urlsplit(url).path).exists() else "no such file"
+        try:
+            with requests.get(url, timeout=timeout, stream=True) as response:
+                return "" if response.ok else f"the server answered {response.status_code}"
+        except requests.RequestException as error:
+            return _short(error)
+
+    def download(self, url: str, path: Path, *, sha256: str, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fetch `url` to `path`; the file appears only when it is whole and its SHA-256 is right.
+
+        progress: called with bytes so far and bytes in all (0 when unknown).
+        Raises HubdError when it cannot be reached, is cut off or is another file than the checksum says.
+        """
+        temporary = path.with_name(f".{path.name}.part")
+        digest = hashlib.sha256()
+        try:
+            with temporary.open("wb") as out:
+                for chunk in _chunks(url, progress):
+                    digest.update(chunk)
+                    out.write(chunk)
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as error:  # requests' exceptions are OSErrors too
+            temporary.unlink(missing_ok=True)
+            raise HubdError(f"{url} could not be downloaded", why=_short(error), retry=True) from error
+        if digest.hexdigest() != sha256.lower():
+            temporary.unlink()
+            raise HubdError(
+                f"{url} is not the file it should be",
+                why=f"its SHA-256 is {digest.hexdigest()}, expected {sha256.lower()}",
+                fix="Check the address and the checksum in config.yaml; do not use the file.",
+            )
+        os.replace(temporary, path)
+
+
+def _chunks(url: str, progress: Callable[[int, int], None] | None) -> Any:
+    import requests
+
+    if url.startswith(("file:", "/")):
+        source = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+        with source.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                yield chunk
+        return
+    with requests.get(url, timeout=30, stream=True) as response:
+        response.raise_for_status()
+        total, done = int(response.headers.get("Content-Length", 0)), 0
+        for chunk in response.iter_content(1 << 20):
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+            yield chunk
+        if total and done < total:
+            raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def _short(error: BaseException) -> str:
+    """The innermost reason of a nested network error, in one line."""
+    reason: BaseException = error
+    while True:
+        inner = getattr(reason, "reason", None) or next((each for each in reason.args if isinstance(each, BaseException)), None)
+        if not isinstance(inner, BaseException):
+            break
+        reason = inner
+    # urllib3 puts the connection's own description in front of what happened.
+    return str(reason).rpartition("): ")[2].replace("\n", " ")[:200]

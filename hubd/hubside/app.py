@@ -1,0 +1,69 @@
+"""JupyterHub with hubd's settings, a stop that loses no request, and a last log line that says why a start failed."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from jupyterhub.app import JupyterHub
+from jupyterhub.app import aliases as jupyterhub_aliases
+from tornado.httpserver import HTTPServer
+from traitlets import Dict, TraitError, Unicode
+from traitlets.config import Config
+
+from hubd.hubside import handover
+from hubd.hubside.server import GracefulServer
+from hubd.hubside.settings import SettingsError, load
+
+# Seconds that requests in flight get to finish when the hub is told to stop.
+GRACE = 3.0
+
+FAILED = "The hub does not start: %s"
+
+
+class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
+    """JupyterHub, as hubd runs it."""
+
+    name = "jupyterhub"
+    settings_file = Unicode("settings.json", help="The settings that hubd wrote.").tag(config=True)
+    aliases = Dict({**jupyterhub_aliases, "settings": "Hub.settings_file"})
+
+    _stopping = False
+
+    def load_config_file(self, filename: str, path: str | None = None) -> None:
+        """Take the settings from hubd's file and the drop-ins; JupyterHub's own configuration file is not read."""
+        config: Config = load(self.settings_file, say=self.log.info)
+        config.merge(self.cli_config)
+        self.update_config(config)
+
+    async def launch_instance_async(self, argv: list[str] | None = None) -> None:
+        HTTPServer.configure(GracefulServer)
+        try:
+            await self.initialize(argv)
+            await self.start()
+        except (SettingsError, TraitError) as error:
+            self._give_up(str(error))
+        except Exception as error:
+            self.log.exception("Unexpected error")
+            self._give_up(f"{type(error).__name__}: {error}")
+        else:
+            handover.notify("READY=1", "STATUS=Serving")
+
+    def _give_up(self, why: str) -> None:
+        self.log.critical(FAILED, why)
+        self.exit(1)
+
+    async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
+        """Answer what has begun, then shut down as JupyterHub does. Running servers are left alone."""
+        if self._stopping:
+            return
+        self._stopping = True
+        handover.notify("STOPPING=1", "STATUS=Finishing the requests in flight")
+        await self._drain(self.http_server)
+        await super().shutdown_cancel_tasks(sig)
+
+    async def _drain(self, server: Any) -> None:
+        if isinstance(server, GracefulServer):
+            left = await server.drain(limit=GRACE)
+            if left:
+                self.log.warning("Stopping with %d requests unanswered after %.0f s", left, GRACE)

@@ -1,0 +1,121 @@
+"""Where everything lives: every path hubd uses, derived from the prefix. Reads and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PREFIX = Path("/opt/hub")
+
+HUB_ACCOUNT = "hubd-hub"
+PROXY_ACCOUNT = "hubd-proxy"
+BUILD_ACCOUNT = "hubd-build"
+ADMINS_GROUP = "hubd-admins"
+USERS_GROUP = "hubd-users"
+
+DAEMON_UNIT = "hubd.service"
+HUB_UNIT = "jupyterhub.service"
+PROXY_UNIT = "jupyterhub-proxy.service"
+PROXY_SOCKET = "jupyterhub-proxy.socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one installation.
+
+    prefix: the folder everything of the product is under.
+    run: sockets and other things that live until the next boot.
+    units: where systemd reads the administrator's units.
+    homes: the folder people's homes are made in.
+    """
+
+    prefix: Path = DEFAULT_PREFIX
+    run: Path = Path("/run/hubd")
+    units: Path = Path("/etc/systemd/system")
+    homes: Path = Path("/home")
+
+    @property
+    def config_file(self) -> Path:
+        return self.prefix / "config.yaml"
+
+    @property
+    def hub(self) -> Path:
+        return self.prefix / "hub"
+
+    @property
+    def server(self) -> Path:
+        return self.prefix / "server"
+
+    @property
+    def versions(self) -> Path:
+        return self.prefix / "versions"
+
+    @property
+    def envs(self) -> Path:
+        return self.prefix / "envs"
+
+    @property
+    def kernels(self) -> Path:
+        """A Jupyter data directory: what is under its `kernels/` is offered to everybody."""
+        return self.prefix / "kernels" / "everyone"
+
+    @property
+    def conda(self) -> Path:
+        return self.prefix / "conda"
+
+    @property
+    def cache(self) -> Path:
+        return self.prefix / "cache"
+
+    @property
+    def config_d(self) -> Path:
+        return self.prefix / "jupyterhub_config.d"
+
+    @property
+    def state(self) -> Path:
+        return self.prefix / "state"
+
+    @property
+    def record(self) -> Path:
+        return self.state / "record.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def facts(self) -> Path:
+        return self.state / "facts"
+
+    @property
+    def jobs(self) -> Path:
+        return self.state / "jobs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def servers_policy(self) -> Path:
+        """What the daemon checks a request for a person's server against."""
+        return self.state / "servers.json"
+
+    @property
+    def hub_state(self) -> Path:
+        return self.state / "hub"
+
+    @property
+    def proxy_state(self) -> Path:
+        return self.state / "proxy"
+
+    @property
+    def proxy_rules(self) -> Path:
+        return self.proxy_state / "rules"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "hubd.sock"
+
+    @property
+    def spawn_socket(self) -> Path:
+        return self.run / "spawn.sock"

@@ -1,0 +1,119 @@
+"""Environments: each built aside as a generation, offered as a kernel once it is proven, its old ones cleared."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from hubd.config import model
+from hubd.hooks import Notice, Wanted, hookimpl
+from hubd.resources.base import Resource
+from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
+from hubd.resources.directory import Directory
+from hubd.resources.environment import Environment, Generations
+from hubd.resources.file import File
+
+CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
+
+
+@hookimpl
+def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
+    environments = wanted.config.environments
+    managers = {name: manager_of(wanted, each) for name, each in environments.items()}
+    if "auto" in managers.values():
+        yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
+    if "conda" in managers.values():
+        yield _conda(wanted)
+    for name, each in environments.items():
+        if managers[name] != "auto":
+            yield from _environment(wanted, name, each, managers[name])
+
+
+def manager_of(wanted: Wanted, environment: model.Environment) -> str:
+    """conda or uv; auto while that has not been found out."""
+    if environment.manager != "auto":
+        return environment.manager
+    if wanted.config.conda.path:
+        return "conda"
+    return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
+
+
+def _environment(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Iterable[Resource]:
+    layout = wanted.layout
+    folder = layout.envs / name
+    conda = (conda_prefix(wanted),) if manager == "conda" else ()
+    environment = Environment(
+        environment=name,
+        folder=folder,
+        manager=manager,
+        packages=each.packages,
+        channels=(each.channels or wanted.config.conda.channels) if conda else (),
+        conda=conda[0] if conda else None,
+        smoke=each.kernel.language,
+        needs=(f"directory:{layout.envs}", f"directory:{layout.cache / 'jobs'}", *((_conda(wanted).id,) if conda else ())),
+        touches=f"running kernels of {name} go on with what they have",
+    )
+    kernel = layout.kernels / "kernels" / name
+    yield environment
+    yield Directory(path=kernel, needs=(f"directory:{kernel.parent}",))
+    yield File(
+        path=kernel / "kernel.json", content=kernelspec(environment.prefix, name, each.kernel), meaning=f"the kernel {name}",
+        needs=(environment.id, f"directory:{kernel}"), touches="everybody: new notebooks use it",
+    )  # fmt: skip
+    yield Generations(folder=folder, current=environment.prefix.name, needs=(f"file:{kernel / 'kernel.json'}",))
+
+
+def kernelspec(prefix: Path, name: str, kernel: model.Kernel) -> bytes:
+    """kernel.json: the environment's own interpreter, and its programs first on the PATH of the notebook."""
+    argv = [f"{prefix}/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    if kernel.language == "R":
+        argv = [f"{prefix}/bin/R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]
+    spec = {
+        "argv": argv,
+        "display_name": kernel.display_name or name,
+        "language": kernel.language,
+        "env": {"PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/bin", "CONDA_PREFIX": str(prefix)},
+        "metadata": {"debugger": kernel.language == "python"},
+    }
+    return json.dumps(spec, indent=1).encode() + b"\n"
+
+
+def conda_prefix(wanted: Wanted) -> Path:
+    """Where conda is: somebody else's, or hubd's own."""
+    path = wanted.config.conda.path
+    return Path(path) if path else wanted.layout.conda
+
+
+def _conda(wanted: Wanted) -> Resource:
+    if wanted.config.conda.path:
+        return ExistingConda(prefix=Path(wanted.config.conda.path))
+    url, sha256 = _installer(wanted)
+    needs = (f"directory:{wanted.layout.cache / 'jobs'}", f"directory:{wanted.layout.jobs}")
+    return Conda(prefix=wanted.layout.conda, url=url, sha256=sha256, needs=needs)
+
+
+def _installer(wanted: Wanted) -> tuple[str, str]:
+    conda, machine = wanted.config.conda, platform.machine()
+    if machine == "aarch64":
+        return conda.url.aarch64, conda.sha256.aarch64
+    return conda.url.x86_64, conda.sha256.x86_64
+
+
+def _probes(wanted: Wanted) -> tuple[str, ...]:
+    """What must answer for conda to be chosen: the installer, unless conda is there, and the first channel."""
+    channel = wanted.config.conda.channels[0] if wanted.config.conda.channels else "conda-forge"
+    address = f"{channel.rstrip('/')}/noarch/repodata.json" if "/" in channel else CHANNEL_ADDRESS.format(channel)
+    return (_installer(wanted)[0], address)
+
+
+@hookimpl
+def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
+    choice = wanted.facts.get(CHOICE, {})
+    autos = [name for name, each in wanted.config.environments.items() if each.manager == "auto"]
+    if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:
+        yield Notice(
+            f"uv builds {', '.join(autos)}, chosen on {choice.get('at')} because {choice.get('why')}",
+            f"To use conda: hubd config set environments.{autos[0]}.manager conda",
+        )

@@ -1,0 +1,64 @@
+"""Traefik in front of everything: its settings, its socket, its service."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from hubd.hooks import Wanted, hookimpl
+from hubd.layout import PROXY_ACCOUNT, PROXY_SOCKET, PROXY_UNIT
+from hubd.resources.base import Resource
+from hubd.resources.file import File
+from hubd.resources.listening import Listening
+from hubd.resources.service import Service
+from hubd.resources.unit import Unit
+from hubd.tools.program import Listener, Program
+from hubd.tools.sandbox import PROXY_PROPERTIES, service_properties
+from hubd.tools.traefik import PUBLIC, endpoint, hold_config, static_config
+
+
+@hookimpl
+def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
+    layout, proxy = wanted.layout, wanted.config.proxy
+    static = static_config(rules=layout.proxy_rules, port=proxy.port, address=proxy.address, api_port=proxy.api_port).encode()
+    yield File(
+        path=layout.proxy_state / "traefik.toml", content=static, mode=0o640, group=PROXY_ACCOUNT, meaning="the proxy's settings",
+        needs=(f"directory:{layout.proxy_state}", f"system-account:{PROXY_ACCOUNT}"),
+    )  # fmt: skip
+    yield File(
+        path=layout.proxy_rules / "hubd.toml", content=hold_config(hub_port=wanted.config.hub.port).encode(), mode=0o640,
+        group=PROXY_ACCOUNT, meaning="hold sign-in while the hub restarts", needs=(f"directory:{layout.proxy_rules}",),
+    )  # fmt: skip
+    digest = hashlib.sha256(static + str(wanted.facts.get("hub", {})).encode()).hexdigest()[:12]
+    yield Unit(unit=proxy_program(wanted, digest))
+    needs = [f"unit:{PROXY_UNIT}", f"file:{layout.proxy_state / 'traefik.toml'}", f"file:{layout.proxy_rules / 'hubd.toml'}"]
+    if wanted.systemd:
+        yield from _listening(endpoint(proxy.address, proxy.port).removeprefix(":"))
+        needs.append(f"listening:{PROXY_SOCKET}")
+    yield Service(unit=PROXY_UNIT, settings=digest, needs=tuple(needs), touches="everybody's page reloads")
+
+
+def _listening(address: str) -> Iterable[Resource]:
+    listener = Listener(
+        name=PROXY_SOCKET, description="The public port of this JupyterHub", service=PROXY_UNIT, address=address,
+        descriptor=PUBLIC,
+    )  # fmt: skip
+    yield Unit(unit=listener)
+    yield Listening(unit=PROXY_SOCKET, address=address, service=PROXY_UNIT,
+                    needs=(f"unit:{PROXY_SOCKET}", f"unit:{PROXY_UNIT}"))  # fmt: skip
+
+
+def proxy_program(wanted: Wanted, settings: str) -> Program:
+    """Traefik as a sandboxed account without any privilege: systemd holds the public port for it."""
+    layout = wanted.layout
+    relations = (("After", f"network.target {PROXY_SOCKET}"), ("Requires", PROXY_SOCKET))
+    return Program(
+        name=PROXY_UNIT,
+        description="Proxy in front of JupyterHub (Traefik)",
+        argv=(str(wanted.hub / "bin/traefik"), f"--configFile={layout.proxy_state / 'traefik.toml'}"),
+        user=PROXY_ACCOUNT,
+        directory=layout.proxy_state,
+        relations=relations if wanted.systemd else (),
+        properties=(*service_properties(PROXY_PROPERTIES, writable=()), ("TimeoutStopSec", "15"), ("Nice", "-5")),
+        settings=settings,
+    )

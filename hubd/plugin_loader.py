@@ -1,0 +1,112 @@
+"""Finding declared plugins, loading them, and fencing each: one that raises is named and the rest goes on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from hubd import hooks
+from hubd.config.model import Plugin
+from hubd.config.section import Section
+
+BUILT_IN = ("machine", "people", "environments", "servers", "proxy", "hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A plugin that could not be loaded or raised in a hook."""
+
+    plugin: str
+    why: str
+
+
+@dataclass(slots=True)
+class Plugins:
+    """The parts and plugins of one pass. broken: what went wrong with any of them, in the order it happened."""
+
+    manager: pluggy.PluginManager
+    broken: list[Broken] = field(default_factory=list)
+
+    def each(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What every plugin answers to `hook`, with its name. Built-in parts first, in their order.
+
+        A plugin that raises is fenced; an error of a built-in part is a bug and is raised.
+        """
+        for name, module in self.manager.list_name_plugin():
+            implementation: Callable[..., Any] | None = getattr(module, hook, None)
+            if implementation is None or module is None:
+                continue
+            try:
+                answer = implementation(**arguments)
+                # A generator runs only when it is read: read it inside the fence.
+                yield name, tuple(answer) if isinstance(answer, Iterable) and not isinstance(answer, Mapping) else answer
+            except Exception as error:
+                if name in BUILT_IN:
+                    raise
+                self.fence(name, f"{hook}: {type(error).__name__}: {error}")
+
+    def fence(self, plugin: str, why: str) -> None:
+        """Name a plugin as broken; it stays out of the rest of this pass."""
+        self.broken.append(Broken(plugin, why))
+        if self.manager.has_plugin(plugin):
+            self.manager.unregister(name=plugin)
+
+    def sections(self) -> dict[str, type[Section]]:
+        """The sections of config.yaml that plugins bring."""
+        found: dict[str, type[Section]] = {}
+        for name, sections in list(self.each("hubd_config_sections")):
+            for key, model in sections.items():
+                if key in found:
+                    self.fence(name, f"the section `{key}` belongs to another plugin")
+                else:
+                    found[key] = model
+        return found
+
+
+def load(declared: Iterable[Plugin], *, bundled: Path) -> Plugins:
+    """The built-in parts and the declared plugins. bundled: the folder of the plugins that come with hubd."""
+    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager.add_hookspecs(hooks)
+    for name in BUILT_IN:
+        manager.register(importlib.import_module(f"hubd.parts.{name}"), name=name)
+    plugins = Plugins(manager)
+    for plugin in declared:
+        try:
+            manager.register(_import(plugin, bundled), name=plugin.name)
+            manager.check_pending()
+        except Exception as error:  # noqa: BLE001  # other people's code: whatever it raises is fenced
+            plugins.fence(plugin.name, f"{type(error).__name__}: {error}")
+    return plugins
+
+
+def _import(plugin: Plugin, bundled: Path) -> ModuleType:
+    folder = Path(plugin.source) if plugin.source else bundled / plugin.name
+    if not folder.exists():
+        where = "it does not come with hubd: give its `source`" if not plugin.source else f"{folder} is not there"
+        raise FileNotFoundError(where)
+    _refuse_others_files(folder)
+    root = folder / "src" if (folder / "src").is_dir() else folder
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    return importlib.import_module(plugin.name.replace("-", "_"))
+
+
+def _refuse_others_files(folder: Path) -> None:
+    """A plugin runs as root, so nobody else may be able to change it."""
+    if os.geteuid() != 0:
+        return
+    inside = folder.rglob("*") if folder.is_dir() else iter(())
+    for path in (folder, *folder.parents, *inside):
+        status = path.stat()
+        sticky = bool(status.st_mode & stat.S_ISVTX)
+        if status.st_uid != 0 or (status.st_mode & 0o022 and not sticky):
+            raise PermissionError(f"{path} can be changed by others than root; `chown root` and `chmod go-w` it")

@@ -1,0 +1,165 @@
+"""Accounts: people's, and those that only run services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubd.errors import HubdError
+from hubd.host import Host, files
+from hubd.host.accounts import Account
+from hubd.resources.base import Memo, Progress, Resource, Step
+from hubd.tools import accounts
+
+FIRST_PERSON = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemAccount(Resource):
+    """An account without sign-in that services run as."""
+
+    kind = "system-account"
+    lane = "accounts"
+
+    account: str
+    home: Path
+
+    @property
+    def name(self) -> str:
+        return self.account
+
+    def observe(self, host: Host) -> Account | None:
+        return host.accounts.get(self.account)
+
+    def steps(self, seen: Account | None) -> tuple[Step, ...]:
+        if seen:
+            return ()
+        argv = accounts.add_system_account(self.account, home=str(self.home))
+        return (Step(f"make the system account {self.account}", lambda host: _run(host, argv)),)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPerson:
+    """account: None where there is none. home: what lies where its home should be."""
+
+    account: Account | None
+    home: files.Found | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person(Resource):
+    """A person's account with a private home. An account that was there before is taken over as it is."""
+
+    kind = "person"
+    lane = "accounts"
+
+    account: str
+    homes: Path
+
+    @property
+    def name(self) -> str:
+        return self.account
+
+    def observe(self, host: Host) -> SeenPerson:
+        account = host.accounts.get(self.account)
+        return SeenPerson(account, files.look(account.home) if account else None)
+
+    def steps(self, seen: SeenPerson) -> tuple[Step, ...]:
+        if seen.account is None:
+            argv = accounts.add_person(self.account, homes=str(self.homes))
+            return (Step(f"make the account {self.account}", lambda host: _run(host, argv)),)
+        if seen.account.uid < FIRST_PERSON:
+            return ()
+        steps = []
+        if seen.account.closed:
+            argv = accounts.open_account(self.account)
+            steps.append(Step(f"open the account {self.account} again", lambda host: _run(host, argv)))
+        home = seen.account.home
+        if seen.home is None:
+            steps.append(Step(f"make the home {home}", lambda host: _make_home(home, self.account)))
+        elif seen.home.kind == "directory" and seen.home.mode != 0o700:
+            steps.append(Step(f"close the home {home} to others", lambda host: files.set_access(home, mode=0o700)))
+        return tuple(steps)
+
+    def progress(self, seen: SeenPerson) -> Progress | None:
+        if seen.account is None or seen.account.uid >= FIRST_PERSON:
+            return None
+        error = HubdError(
+            f"{self.account} cannot be a person of this hub",
+            why=f"it is an account of the system (number {seen.account.uid})",
+            fix="Choose another name in config.yaml.",
+        )
+        return Progress("not possible", error)
+
+    def memo(self) -> Memo | None:
+        return {"account": self.account}
+
+    @classmethod
+    def gone(cls, memo: Memo) -> Resource | None:
+        return ClosedPerson(account=memo["account"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedPerson(Resource):
+    """Somebody who is no longer on the list: cannot sign in; the home and everything in it stays.
+
+    Only an account that hubd made is closed; one that was there before keeps what it had without hubd.
+    """
+
+    kind = "closed-person"
+    lane = "accounts"
+
+    account: str
+
+    @property
+    def name(self) -> str:
+        return self.account
+
+    def observe(self, host: Host) -> Account | None:
+        return host.accounts.get(self.account)
+
+    def steps(self, seen: Account | None) -> tuple[Step, ...]:
+        if seen is None or seen.closed or not seen.comment.startswith(accounts.MADE_BY_HUBD):
+            return ()
+        argv = accounts.close_account(self.account)
+        return (Step(f"close the account {self.account}; its home stays", lambda host: _run(host, argv)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeFolder(Resource):
+    """A folder in a person's home, made as that person: root never writes where somebody else can place links."""
+
+    kind = "home-folder"
+
+    account: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.account}/{self.folder}"
+
+    def observe(self, host: Host) -> files.Found | None:
+        account = host.accounts.get(self.account)
+        return files.look(account.home / self.folder) if account else None
+
+    def steps(self, seen: files.Found | None) -> tuple[Step, ...]:
+        if seen is not None:
+            return ()
+        return (Step(f"make the folder {self.folder} in {self.account}'s home", self._make),)
+
+    def _make(self, host: Host) -> None:
+        account = host.accounts.get(self.account)
+        if account is None:
+            raise HubdError(f"there is no account {self.account}")
+        host.commands.run(("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)), user=self.account)
+
+
+def _run(host: Host, argv: tuple[str, ...]) -> None:
+    try:
+        host.commands.run(argv)
+    finally:
+        host.accounts.forget()
+
+
+def _make_home(home: Path, account: str) -> None:
+    files.make_directory(home, mode=0o700, owner=account, group=account)

@@ -1,0 +1,80 @@
+"""What a resource is: a wish, a look at the machine, and the steps that close the gap. Knows no configuration."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hubd.errors import HubdError
+from hubd.host import Host
+
+Memo = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action. say: what it does, in plain words (also the plan's line). do: does it, on this host."""
+
+    say: str
+    do: Callable[[Host], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Why a resource that is not right needs no step now.
+
+    say: the state in plain words. error: set when it failed and waits for a later try or for a person.
+    """
+
+    say: str
+    error: HubdError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource(abc.ABC):
+    """One thing that hubd keeps right.
+
+    needs: ids of the resources that must be right before this one is looked at again and acted on.
+    touches: whom a change of it reaches, in plain words; empty means nobody notices.
+    """
+
+    kind: ClassVar[str]
+    # Resources of one lane are never acted on side by side (account programs lock each other out).
+    lane: ClassVar[str] = ""
+    # Its outcome is a recorded fact that other wishes wait for; until then nothing is removed.
+    decides: ClassVar[bool] = False
+
+    needs: tuple[str, ...] = ()
+    touches: str = ""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What tells this one from others of its kind."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    @abc.abstractmethod
+    def observe(self, host: Host) -> Any:
+        """How the thing is on the machine now, as a value. Changes nothing."""
+
+    @abc.abstractmethod
+    def steps(self, seen: Any) -> tuple[Step, ...]:
+        """What closes the gap between the wish and what was seen; empty when there is none. Pure."""
+
+    def progress(self, seen: Any) -> Progress | None:
+        """Why there is no step although it is not right: a job under way, or a failure that waits. Pure."""
+        return None
+
+    def memo(self) -> Memo | None:
+        """What the record keeps so that the thing can be taken away once nobody wants it; None: never taken away."""
+        return None
+
+    @classmethod
+    def gone(cls, memo: Memo) -> Resource | None:
+        """The resource that keeps a thing away, from its memo; None when there is nothing to do."""
+        return None

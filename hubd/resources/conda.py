@@ -1,0 +1,116 @@
+"""Conda itself, and the choice between conda and uv that is made once and recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubd.errors import HubdError
+from hubd.host import Host, files
+from hubd.resources.base import Progress, Resource, Step
+from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, start_job
+
+CHOICE = "environment-manager"
+PROBE_LIMIT = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conda(Resource):
+    """An installed conda at `prefix`, from an installer whose checksum is known."""
+
+    kind = "conda"
+
+    prefix: Path
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return str(self.prefix)
+
+    def observe(self, host: Host) -> SeenJob:
+        # conda-meta/history is conda's own completion mark.
+        complete = (self.prefix / "conda-meta/history").exists() and (self.prefix / "bin/conda").exists()
+        return observe_job(host, "conda", complete=complete)
+
+    def steps(self, seen: SeenJob) -> tuple[Step, ...]:
+        if seen.complete or seen.going or not is_due(seen):
+            return ()
+        return (Step(f"install conda from {self.url}", self._start),)
+
+    def progress(self, seen: SeenJob) -> Progress | None:
+        if seen.going:
+            return Progress(f"installing: {seen.going}")
+        if seen.failure and not seen.complete and not is_due(seen):
+            return Progress("failed", failure_of(seen, "hubd logs job-conda"))
+        return None
+
+    def _start(self, host: Host) -> None:
+        spec = {
+            "do": "conda",
+            "digest": self.sha256,
+            "prefix": str(self.prefix),
+            "url": self.url,
+            "sha256": self.sha256,
+            "cache": str(host.layout.cache),
+        }
+        start_job(host, "conda", spec, writable=(self.prefix,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerChoice(Resource):
+    """Whether environments with `manager: auto` use conda or uv: found out once, recorded, never changed by itself.
+
+    probes: what must be reachable for conda to be chosen: the installer and the first channel.
+    """
+
+    kind = "choice"
+    decides = True
+
+    probes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return CHOICE
+
+    def observe(self, host: Host) -> bool:
+        return (host.layout.facts / f"{CHOICE}.json").exists()
+
+    def steps(self, seen: bool) -> tuple[Step, ...]:
+        return () if seen else (Step("find out whether conda can be had, else use uv", self._choose),)
+
+    def _choose(self, host: Host) -> None:
+        silent = [(url, why) for url in self.probes if (why := host.web.reachable(url, timeout=PROBE_LIMIT))]
+        manager = "uv" if silent else "conda"
+        why = f"{silent[0][0]} cannot be reached ({silent[0][1]})" if silent else "its installer and channel answer"
+        host.say(f"environments with `manager: auto` use {manager}: {why}")
+        fact: dict[str, Any] = {"manager": manager, "why": why, "at": time.strftime("%Y-%m-%d %H:%M")}
+        files.write_atomic(host.layout.facts / f"{CHOICE}.json", json.dumps(fact).encode(), mode=0o600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExistingConda(Resource):
+    """A conda that somebody else installed and looks after."""
+
+    kind = "existing-conda"
+
+    prefix: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.prefix)
+
+    def observe(self, host: Host) -> bool:
+        return (self.prefix / "bin/conda").exists()
+
+    def steps(self, seen: bool) -> tuple[Step, ...]:
+        return ()
+
+    def progress(self, seen: bool) -> Progress | None:
+        if seen:
+            return None
+        fix = "Correct conda.path in config.yaml, or remove it so that hubd installs Miniconda."
+        return Progress("missing", HubdError(f"there is no conda at {self.prefix}", why="conda.path names it", fix=fix))

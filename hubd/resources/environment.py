@@ -1,0 +1,173 @@
+"""An environment generation: built aside by a job, proven by a cell, marked last; and the clearing of old ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hubd.host import Host, files
+from hubd.resources.base import Memo, Progress, Resource, Step
+from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, start_job
+
+MARK = ".hubd-complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment(Resource):
+    """One generation of an environment, at its final path: prefixes do not move.
+
+    folder: holds the generations. label: what its generations are called before the digest.
+    packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
+    conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
+    """
+
+    kind = "environment"
+
+    environment: str
+    folder: Path
+    label: str = ""
+    manager: str
+    packages: tuple[str, ...] = ()
+    requirements: Path | None = None
+    requirements_digest: str = ""
+    channels: tuple[str, ...] = ()
+    conda: Path | None = None
+    smoke: str = "python"
+    purpose: str = field(default="kernels", compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.environment
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that change when anything that is asked for changes."""
+        asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / f"{self.label}{self.digest}"
+
+    @property
+    def job(self) -> str:
+        return f"env-{self.environment}"
+
+    def observe(self, host: Host) -> SeenJob:
+        complete = files.look(self.prefix / MARK) is not None
+        return observe_job(host, self.job, complete=complete)
+
+    def steps(self, seen: SeenJob) -> tuple[Step, ...]:
+        if seen.complete or seen.going or not is_due(seen):
+            return ()
+        what = f"{len(self.packages)} packages" if self.packages else "the locked list"
+        return (Step(f"build {self.environment} with {self.manager} from {what}", self._start),)
+
+    def progress(self, seen: SeenJob) -> Progress | None:
+        if seen.complete:
+            return None
+        if seen.going:
+            return Progress(f"building: {seen.going}")
+        if seen.failure and not is_due(seen):
+            return Progress("failed", failure_of(seen, f"hubd logs job-{self.job}"))
+        return None
+
+    def memo(self) -> Memo | None:
+        return {"folder": str(self.folder), "label": self.label}
+
+    @classmethod
+    def gone(cls, memo: Memo) -> Resource | None:
+        # A label means that the folder is shared with other things.
+        return None if memo["label"] else NoEnvironment(folder=Path(memo["folder"]))
+
+    def _start(self, host: Host) -> None:
+        spec = {
+            "do": "environment",
+            "digest": self.digest,
+            "prefix": str(self.prefix),
+            "manager": self.manager,
+            "packages": list(self.packages),
+            "requirements": str(self.requirements or ""),
+            "channels": list(self.channels),
+            "conda": str(self.conda or ""),
+            "uv": str(host.layout.hub / "bin/uv"),
+            "cache": str(host.layout.cache),
+            "pythons": str(host.layout.envs / ".pythons"),
+            "smoke": self.smoke,
+            "mark": MARK,
+        }
+        pythons = host.layout.envs / ".pythons"
+        start_job(host, self.job, spec, writable=(self.prefix, pythons))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenGenerations:
+    """surplus: generations that nobody needs. used: of those, the ones a process still runs from."""
+
+    surplus: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generations(Resource):
+    """Old generations are cleared: all but the newest `keep` besides the current one, and never one in use."""
+
+    kind = "generations"
+
+    folder: Path
+    current: str
+    label: str = ""
+    keep: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder}/{self.label}"
+
+    def observe(self, host: Host) -> SeenGenerations:
+        names = [name for name in files.children(self.folder) if self._is_old(name)]
+        if len(names) <= self.keep and all((self.folder / name / MARK).exists() for name in names):
+            return SeenGenerations()
+        complete = [name for name in names if (self.folder / name / MARK).exists()]
+        newest = sorted(complete, key=lambda name: (self.folder / name / MARK).stat().st_mtime)[-self.keep :]
+        surplus = tuple(name for name in names if name not in newest)
+        return SeenGenerations(surplus, tuple(name for name in surplus if host.processes_using(self.folder / name)))
+
+    def steps(self, seen: SeenGenerations) -> tuple[Step, ...]:
+        return tuple(
+            Step(f"remove the old generation {self.folder / name}", _remove(self.folder / name))
+            for name in seen.surplus
+            if name not in seen.used
+        )
+
+    def _is_old(self, name: str) -> bool:
+        return name.startswith(self.label) and name != self.current and not name.startswith(".")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoEnvironment(Resource):
+    """An environment that is no longer declared: removed once no process runs from it."""
+
+    kind = "no-environment"
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.folder)
+
+    def observe(self, host: Host) -> int | None:
+        """None where it is gone, else how many processes use it."""
+        return None if files.look(self.folder) is None else host.processes_using(self.folder)
+
+    def steps(self, seen: int | None) -> tuple[Step, ...]:
+        return (Step(f"remove the environment {self.folder}", _remove(self.folder)),) if seen == 0 else ()
+
+    def progress(self, seen: int | None) -> Progress | None:
+        return Progress(f"{seen} processes still use {self.folder}; it is removed when they end") if seen else None
+
+
+def _remove(path: Path) -> Callable[[Host], None]:
+    return lambda host: files.remove_tree(path)

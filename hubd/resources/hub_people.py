@@ -1,0 +1,123 @@
+"""Who the running JupyterHub knows: users, hub admins and groups, kept through its REST API, never by a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hubd.errors import HubdError
+from hubd.host import Host, files
+from hubd.resources.base import Progress, Resource, Step
+from hubd.words import named
+
+BATCH = 500
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPeople:
+    """users: name to whether it is a hub admin. groups: name to members. why: set when the hub could not be asked."""
+
+    users: Mapping[str, bool] = field(default_factory=dict)
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubPeople(Resource):
+    """Exactly these users, admins and groups in the hub.
+
+    api: the address of the hub's API. token: the file that holds hubd's own token for it.
+    """
+
+    kind = "hub-people"
+
+    api: str
+    token: Path
+    users: Mapping[str, bool]
+    groups: Mapping[str, frozenset[str]]
+
+    @property
+    def name(self) -> str:
+        return "all"
+
+    def observe(self, host: Host) -> SeenPeople:
+        try:
+            users = self._pages(host, "users")
+            groups = self._pages(host, "groups")
+        except HubdError as error:
+            return SeenPeople(why=str(error))
+        return SeenPeople(
+            {user["name"]: bool(user["admin"]) for user in users},
+            {group["name"]: frozenset(group["users"]) for group in groups},
+        )
+
+    def steps(self, seen: SeenPeople) -> tuple[Step, ...]:
+        if seen.why:
+            return ()
+        return (*self._user_steps(seen), *self._group_steps(seen))
+
+    def progress(self, seen: SeenPeople) -> Progress | None:
+        if not seen.why:
+            return None
+        return Progress("the hub cannot be asked", HubdError("the hub cannot be asked who it knows", why=seen.why, retry=True))
+
+    def _user_steps(self, seen: SeenPeople) -> Iterable[Step]:
+        for admin in (True, False):
+            new = sorted(name for name, is_admin in self.users.items() if is_admin == admin and name not in seen.users)
+            for batch in (new[start : start + BATCH] for start in range(0, len(new), BATCH)):
+                who = "hub admins" if admin else "people"
+                yield self._step(f"let {named(batch)} sign in as {who}", "POST", "users", usernames=batch, admin=admin)
+        for name, is_admin in sorted(seen.users.items()):
+            wanted = self.users.get(name)
+            if wanted is None:
+                yield self._step(f"take {name} off the hub: no sign-in, server stopped", "DELETE", f"users/{name}")
+            elif wanted != is_admin:
+                verb = "make {} a hub admin" if wanted else "take hub admin from {}"
+                yield self._step(verb.format(name), "PATCH", f"users/{name}", admin=wanted)
+
+    def _group_steps(self, seen: SeenPeople) -> Iterable[Step]:
+        for group, members in sorted(self.groups.items()):
+            before = seen.groups.get(group)
+            if before is None:
+                yield self._step(f"make the hub group {group}", "POST", f"groups/{group}")
+            gained, lost = sorted(members - (before or frozenset())), sorted((before or frozenset()) - members)
+            if gained:
+                yield self._step(f"add {named(gained)} to the hub group {group}", "POST", f"groups/{group}/users", users=gained)
+            if lost:
+                yield self._step(
+                    f"take {named(lost)} out of the hub group {group}", "DELETE", f"groups/{group}/users", users=lost
+                )
+        for group in sorted(seen.groups.keys() - self.groups.keys()):
+            yield self._step(f"remove the hub group {group}", "DELETE", f"groups/{group}")
+
+    def _step(self, say: str, method: str, path: str, **body: Any) -> Step:
+        return Step(say, lambda host: self._ask(host, method, path, body or None))
+
+    def _pages(self, host: Host, what: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._ask(host, "GET", f"{what}?limit={PAGE}&offset={len(found)}")
+            items = page if isinstance(page, list) else page["items"]
+            found += items
+            if len(items) < PAGE:
+                return found
+
+    def _ask(self, host: Host, method: str, path: str, body: Any = None) -> Any:
+        token = (files.read(self.token) or b"").decode().strip()
+        headers = {"Authorization": f"token {token}"}
+        answer = host.web.ask(method, f"{self.api}/{path}", body=body, headers=headers, timeout=60)
+        if not 200 <= answer.status < 300:
+            why = _reason(answer.status, answer.body, answer.why)
+            raise HubdError(f"the hub refused {method} {path.partition('?')[0]}", why=why, retry=True)
+        return json.loads(answer.body) if answer.body else None
+
+
+def _reason(status: int, body: bytes, why: str) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"it answered {status}" if status else why

@@ -1,0 +1,152 @@
+"""Work that takes minutes: started by one pass as a program of its own, found finished by a later one.
+
+A job runs as the build account and never as root. It reports into a small file; the product's own completion mark is
+what counts. A killed job is only something that is not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubd.errors import HubdError
+from hubd.host import Host, files
+from hubd.layout import BUILD_ACCOUNT, Layout
+from hubd.tools.program import Program
+
+FIRST_RETRY = 300.0
+LAST_RETRY = 6 * 3600.0
+
+# Builds run other people's code: no privileges, no homes, no secrets, and little of the machine while a class works.
+SANDBOX = (
+    ("NoNewPrivileges", "yes"), ("PrivateTmp", "yes"), ("PrivateDevices", "yes"), ("ProtectSystem", "strict"),
+    ("ProtectHome", "yes"), ("ProtectKernelTunables", "yes"), ("ProtectKernelModules", "yes"),
+    ("ProtectKernelLogs", "yes"), ("ProtectControlGroups", "yes"), ("ProtectClock", "yes"),
+    ("ProtectHostname", "yes"), ("ProtectProc", "invisible"), ("RestrictSUIDSGID", "yes"),
+    ("RestrictRealtime", "yes"), ("RestrictNamespaces", "yes"), ("LockPersonality", "yes"),
+    ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"), ("SystemCallArchitectures", "native"),
+    ("CapabilityBoundingSet", ""), ("UMask", "0022"), ("CPUWeight", "20"), ("IOWeight", "20"), ("Nice", "10"),
+    ("KillMode", "control-group"), ("RuntimeMaxSec", "7200"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SeenJob:
+    """complete: the product is there. going: what the job does now, empty when it does not run.
+
+    failure: how the last try ended, None when there was none. now: when this was seen, seconds since the epoch.
+    """
+
+    complete: bool = False
+    going: str = ""
+    failure: Mapping[str, Any] | None = None
+    now: float = 0.0
+
+
+def job_unit(job: str) -> str:
+    """The unit a job runs as."""
+    return f"hubd-job-{job}.service"
+
+
+def result_path(layout: Layout, job: str) -> Path:
+    """Where a job reports. Builders own that folder, so it is read without following links."""
+    return layout.cache / "jobs" / f"{job}.json"
+
+
+def observe_job(host: Host, job: str, *, complete: bool) -> SeenJob:
+    """Whether a job is under way and how its last try ended; asks the machine only while the product is missing."""
+    if complete:
+        return SeenJob(complete=True)
+    report = _report(host.layout, job)
+    if host.init.state(job_unit(job)).is_going:
+        return SeenJob(going=str(report.get("phase") or "starting"), now=host.clock())
+    failure = report if report.get("state") == "failed" else None
+    if report.get("state") == "running":
+        failure = {"what": f"{job} was killed", "why": "it ended without a word", "ended": 0, "tries": 0, "retry": True}
+    return SeenJob(failure=failure, now=host.clock())
+
+
+def is_due(seen: SeenJob) -> bool:
+    """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time."""
+    if seen.failure is None:
+        return True
+    tries, ended = _number(seen.failure, "tries"), _number(seen.failure, "ended")
+    wait = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
+    passed = seen.now - ended
+    return passed >= wait or passed < 0  # the clock was set back
+
+
+def failure_of(seen: SeenJob, fix: str) -> HubdError:
+    """The error of the last try."""
+    failure = seen.failure or {}
+    words = {key: str(failure.get(key) or "") for key in ("what", "why", "fix")}
+    return HubdError(words["what"] or "the job failed", why=words["why"], fix=words["fix"] or fix, retry=True)
+
+
+def forget_failures(layout: Layout) -> None:
+    """Let failed jobs be tried again at the next pass: somebody asks for it."""
+    for name in files.children(layout.cache / "jobs"):
+        if name.endswith(".json") and _report(layout, name.removesuffix(".json")).get("state") == "failed":
+            files.remove(layout.cache / "jobs" / name)
+
+
+def phases(host: Host) -> dict[str, str]:
+    """The jobs that are under way, by name, with what each does now."""
+    names = (name.removesuffix(".json") for name in files.children(host.layout.cache / "jobs") if name.endswith(".json"))
+    reports = {name: _report(host.layout, name) for name in names}
+    return {
+        name: str(report.get("phase", ""))
+        for name, report in reports.items()
+        if report.get("state") == "running" and host.init.look(job_unit(name)).is_going
+    }
+
+
+def start_job(host: Host, job: str, spec: Mapping[str, Any], *, writable: tuple[Path, ...]) -> None:
+    """Start a job as the build account; `writable` is all it may change."""
+    layout = host.layout
+    path = layout.jobs / f"{job}.json"
+    report = _report(layout, job)
+    tries = _number(report, "tries") if report.get("digest") == spec["digest"] else 0
+    whole = {**spec, "job": job, "result": str(result_path(layout, job)), "tries": tries}
+    files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
+    for folder in writable:
+        _make_writable(folder)
+    program = Program(
+        name=job_unit(job),
+        description=f"hubd job {job}",
+        argv=(str(layout.hub / "bin/python"), "-m", "hubd.jobs", str(path)),
+        user=BUILD_ACCOUNT,
+        environment=(("HOME", str(layout.cache)),),
+        environment_file=layout.state / "network.env",
+        properties=(
+            *SANDBOX,
+            ("ReadWritePaths", " ".join(str(each) for each in (*writable, layout.cache))),
+            ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
+        ),
+        restart=False,
+        install=False,
+    )
+    host.init.run(program)
+
+
+def _make_writable(folder: Path) -> None:
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    for part in reversed(missing[1:]):
+        files.make_directory(part, mode=0o755)
+    files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
+
+
+def _report(layout: Layout, job: str) -> dict[str, Any]:
+    try:
+        data = json.loads(files.read(result_path(layout, job), follow=False) or b"{}")
+    except (ValueError, HubdError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _number(values: Mapping[str, Any], key: str) -> int:
+    value = values.get(key)
+    return int(value) if isinstance(value, int | float) else 0

@@ -1,0 +1,117 @@
+"""A defined unit that runs with its present settings, and an address that answers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hubd.errors import CommandFailed, HubdError
+from hubd.host import Host
+from hubd.host.init import UnitState
+from hubd.host.web import Answer
+from hubd.resources.base import Resource, Step
+
+LOG_LINES = 60
+# Retried at this pace; each poll costs a few milliseconds.
+POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Resource):
+    """A unit that runs.
+
+    settings: the digest its process must have been started with. That is read from the process itself, so a crash
+    between writing a file and restarting heals at the next pass.
+    effect: what a restart means for people.
+    """
+
+    kind = "service"
+
+    unit: str
+    settings: str = ""
+    effect: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.unit
+
+    def observe(self, host: Host) -> UnitState:
+        return host.init.state(self.unit)
+
+    def steps(self, seen: UnitState) -> tuple[Step, ...]:
+        effect = f"; {self.effect}" if self.effect else ""
+        if not seen.is_active:
+            return (Step(f"start {self.unit}", self._restart),)
+        if self.settings and seen.settings != self.settings:
+            return (Step(f"restart {self.unit} with its new settings{effect}", self._restart),)
+        if not seen.enabled:
+            return (Step(f"start {self.unit} at every boot", lambda host: host.init.start(self.unit)),)
+        return ()
+
+    def _restart(self, host: Host) -> None:
+        try:
+            host.init.restart(self.unit)
+        except CommandFailed as error:
+            told = telling_line(host.init.log(self.unit, lines=LOG_LINES))
+            raise HubdError(
+                f"{self.unit} does not start",
+                why=f"its log says: {told}" if told else error.why,
+                fix=f"Read its log: hubd logs {self.unit.removesuffix('.service')}",
+                retry=True,
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering(Resource):
+    """An address on this machine that answers 200.
+
+    deadline: seconds given after its service was started. unit: whose log tells why it does not.
+    """
+
+    kind = "answer"
+
+    label: str
+    url: str
+    unit: str
+    deadline: float
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def observe(self, host: Host) -> Answer:
+        return host.web.ask("GET", self.url)
+
+    def steps(self, seen: Answer) -> tuple[Step, ...]:
+        if seen.status == 200:
+            return ()
+        return (Step(f"wait until {self.label} answers", self._wait),)
+
+    def _wait(self, host: Host) -> None:
+        waited = 0.0
+        while (answer := host.web.ask("GET", self.url)).status != 200:
+            if waited >= self.deadline:
+                raise self._silent(host, answer)
+            host.sleep(POLL)
+            waited += POLL
+
+    def _silent(self, host: Host, answer: Answer) -> HubdError:
+        told = telling_line(host.init.log(self.unit, lines=LOG_LINES))
+        answered = f"it answers {answer.status}" if answer.status else answer.why
+        return HubdError(
+            f"{self.label} does not answer within {self.deadline:.0f} seconds",
+            why=f"{answered}; its log says: {told}" if told else answered,
+            fix=f"Read its log: hubd logs {self.unit.removesuffix('.service')}",
+            retry=True,
+        )
+
+
+_TELLING = re.compile(r"error|critical|exception|denied|refused|in use|no such|failed", re.IGNORECASE)
+
+
+def telling_line(lines: tuple[str, ...]) -> str:
+    """The line of a log that most likely tells why a program did not come up: the last that names an error."""
+    spoken = [line.strip() for line in lines if line.strip()]
+    telling = [line for line in spoken if _TELLING.search(line) and "Main process exited" not in line]
+    chosen = telling or spoken
+    return chosen[-1][:400] if chosen else ""

@@ -1,0 +1,120 @@
+"""Words and JSON for the screen: plans, passes, status and errors. Decides nothing and reads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hubd.errors import HubdError
+from hubd.flow.values import Gap, Pass
+
+MARKS = {"right": "✓", "fixed": "✓", "running": "…", "failed": "✗", "held": "·"}
+
+
+def plan_json(found: Pass) -> dict[str, Any]:
+    """A plan as JSON values."""
+    return {
+        "changes": [_gap(gap) for gap in found.plan.gaps if gap.steps],
+        "waiting": [_gap(gap) for gap in found.plan.gaps if not gap.steps],
+        "right": found.plan.right,
+        "broken": [{"plugin": each.plugin, "why": each.why} for each in found.broken],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    error = gap.error
+    return {
+        "id": gap.resource.id,
+        "steps": [step.say for step in gap.steps],
+        "touches": gap.resource.touches,
+        "removal": gap.removal,
+        "waits_for": gap.progress.say if gap.progress else "",
+        "error": {"what": error.what, "why": error.why, "fix": error.fix} if error else None,
+    }
+
+
+def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    """A plan in plain words."""
+    for change in plan["changes"]:
+        sign = "-" if change["removal"] else "*"
+        for step in change["steps"]:
+            yield f"  {sign} {step}"
+        if change["touches"]:
+            yield f"      touches: {change['touches']}"
+    for waiting in plan["waiting"]:
+        yield f"  … {waiting['id']}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
+        if waiting["error"] and waiting["error"]["why"]:
+            yield f"      because {waiting['error']['why']}"
+    for broken in plan["broken"]:
+        yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
+    if not plan["changes"] and not plan["waiting"]:
+        yield f"Nothing to do: {plan['right']} things are right."
+    elif plan["changes"]:
+        yield f"{len(plan['changes'])} changes, {plan['right']} things are right. Nothing was changed yet: hubd apply"
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One line for something that happens in a pass; empty for what is not worth one."""
+    kind, result = event.get("kind"), event.get("result")
+    if kind == "step":
+        return f"  → {event['say']}"
+    if kind == "job":
+        return f"  … {event['id']}: {event['say']}"
+    if kind == "say":
+        return f"  {event['say']}"
+    if kind == "outcome" and result == "failed":
+        return f"  ✗ {event['id']}: {event['say']}"
+    return ""
+
+
+def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """How a pass ended: counts, and each failure with cause and cure."""
+    if summary.get("error"):
+        yield from error_lines(summary["error"])
+        yield from (f"  {problem}" for problem in summary.get("problems", []))
+        return
+    outcomes = summary.get("outcomes", [])
+    for outcome in outcomes:
+        if outcome["result"] == "failed" and outcome["error"]:
+            yield from error_lines(outcome["error"])
+    for broken in summary.get("broken", []):
+        yield f"The plugin {broken['plugin']} is left out: {broken['why']}"
+    count = {result: sum(each["result"] == result for each in outcomes) for result in MARKS}
+    told = [f"{number} {result}" for result, number in count.items() if number]
+    yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else "All is right; nothing was changed."
+
+
+def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """The state of the hub in plain words, worst first."""
+    words = {
+        "right": "All is right.", "working": "Work is under way.", "trouble": "Something needs attention.",
+        "invalid": "config.yaml has problems; the hub goes on with the settings it has.", "unknown": "No pass was made yet.",
+    }  # fmt: skip
+    yield f"{words[status['state']]} (last looked: {status['when']})"
+    yield from (f"  {problem}" for problem in status["config_problems"])
+    daemon = status.get("daemon")
+    if daemon is None:
+        yield "hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: systemctl start hubd"
+    elif daemon.get("pass_since"):
+        yield f"A pass is under way: {daemon['doing'] or 'looking'}"
+    last = status.get("last_pass") or {}
+    for trouble in last.get("trouble", []):
+        yield from error_lines(trouble)
+    for running in last.get("running", []):
+        yield f"… {running['id']}: {running['say']}"
+    for held in last.get("held", []):
+        yield f"· {held['id']} {held['say']}"
+    for notice in last.get("notices", []):
+        yield f"Note: {notice['say']}."
+        if notice["fix"]:
+            yield f"  {notice['fix']}"
+
+
+def error_lines(error: HubdError | Mapping[str, Any]) -> Iterator[str]:
+    """What happened, why, and the next step."""
+    told = error if isinstance(error, Mapping) else {"what": error.what, "why": error.why, "fix": error.fix}
+    yield f"✗ {told['what']}"
+    if told.get("why"):
+        yield f"  because {told['why']}"
+    if told.get("fix"):
+        yield f"  {told['fix']}"

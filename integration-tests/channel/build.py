@@ -1,0 +1,107 @@
+"""Makes the test channel: fetches Debian packages and wheels, turns them into conda packages, writes the index.
+
+By hand, from the folder above, in the tests' environment: python -m channel.build FOLDER
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rattler.index import index_fs
+
+import site_settings
+from base_tree import CACHE, base_tree
+from channel.conda_package import MACHINE, Package
+from channel.from_debian import DEBIAN_PACKAGES, packages_from_debian
+from channel.from_wheels import PYTHON, package_from_wheel
+from channel.installer import write_installer
+from commands import run
+from machine import Machine
+from made_once import made_once
+
+HERE = Path(__file__).parent
+INSTALLER = "Miniconda.sh"
+LOCKED = HERE / "requirements.txt"
+# Needed by the stand-in for conda, not offered as conda packages.
+NOT_OFFERED = ("py_rattler", "pyyaml", "PyYAML")
+
+
+@contextmanager
+def channel() -> Iterator[Path]:
+    """A folder with the channel `tests` and the installer `Miniconda.sh`, made now if the cache has it not."""
+    sources = sorted([*HERE.glob("*.py"), *HERE.glob("*.sh")])
+    key = site_settings.fingerprint([LOCKED.read_bytes(), *(path.read_bytes() for path in sources)])
+    with made_once(CACHE / "channel" / key, build) as folder:
+        yield folder
+
+
+def build(folder: Path) -> None:
+    """Make the channel at `folder/tests`, and beside it the stand-in for Miniconda's installer."""
+    folder.mkdir(parents=True)
+    wheels = fetch_wheels(folder / "wheels")
+    with tempfile.TemporaryDirectory() as scratch:
+        debian = Path(scratch) / "debian"
+        versions = fetch_debian(debian)
+        packages = [*packages_from_debian(debian, versions, Path(scratch)), *small_packages()]
+        packages += [package_from_wheel(wheel) for wheel in wheels if not wheel.name.startswith(NOT_OFFERED)]
+        for package in packages:
+            package.write(folder / "tests")
+    write_installer(folder / INSTALLER, folder / "wheels")
+    asyncio.run(index_fs(folder / "tests", write_zst=True, write_shards=False))
+
+
+def fetch_wheels(folder: Path) -> list[Path]:
+    """Download the locked wheels for the channel's Python."""
+    command = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps")
+    target = (
+        "--only-binary=:all:",
+        f"--python-version={PYTHON}",
+        "--require-hashes",
+        "-r",
+        LOCKED,
+        "-d",
+        folder,
+    )
+    run((*command, *target), timeout=600)
+    return sorted(folder.glob("*.whl"))
+
+
+def fetch_debian(root: Path) -> dict[str, str]:
+    """Unpack the Debian 12 packages that Python is made of below `root`; gives their versions by name."""
+    with base_tree("bookworm") as base, Machine("channel", base) as machine:
+        machine.run(("apt-get", "-q", "update"), timeout=300)
+        machine.shell(
+            f"mkdir /root/debs && cd /root/debs && apt-get -q download {' '.join(DEBIAN_PACKAGES)}",
+            timeout=300,
+        )
+        machine.shell("for deb in /root/debs/*.deb; do dpkg -x $deb /root/tree; done")
+        shown = machine.shell("for deb in /root/debs/*.deb; do dpkg-deb -W $deb; done").out
+        shutil.copytree(machine.path("/root/tree"), root, symlinks=True)
+    return dict(line.split("\t") for line in shown.splitlines())
+
+
+def small_packages() -> Iterator[Package]:
+    """What is in a channel beside code: virtual pins, data we take from the system, and packages that must fail."""
+    yield Package("python_abi", PYTHON, "8_cp311", 8, constrains=(f"python {PYTHON}.* *_cpython",), noarch="generic")
+    for name in ("ca-certificates", "tzdata"):
+        yield Package(name, "2026.1", noarch="generic")
+    yield Package("hubd-test-old", "1.0", depends=("python <3.8",), noarch="generic")
+    yield Package("hubd-test-missing", "1.0", depends=("there-is-no-such-package >=2",), noarch="generic")
+    failing = Package("hubd-test-postlink", "1.0", depends=("python",))
+    failing.add("bin/.hubd-test-postlink-post-link.sh", b"#!/bin/sh\necho boom >&2\nexit 3\n", executable=True)
+    yield failing
+    big = Package("hubd-test-big", "1.0", noarch="generic")
+    big.add("share/hubd-test-big/data", b"0123456789abcdef" * 4_000_000)
+    yield big
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
+    print(json.dumps(sorted(path.name for path in Path(sys.argv[1]).rglob("*.conda")), indent=1), MACHINE)

@@ -1,0 +1,224 @@
+"""`hubd config …` on a file of its own: what is printed, what is written, and what is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import Field
+
+from hubd.cli.config import config_commands
+from hubd.cli.config_file import ConfigFile
+from hubd.config.problems import ConfigInvalid
+from hubd.config.section import Section
+from hubd.errors import HubdError, Locked, UsageError
+from hubd.host.locks import file_lock
+from hubd.layout import Layout
+
+FILE = "# mine\npeople:\n  admins: [ada]\nlimits:\n  memory: 1G  # enough\n"
+
+
+@dataclass(frozen=True)
+class Root:
+    """Stands for what the root command hands down."""
+
+    layout: Layout
+
+
+class Board(Section):
+    """A plugin's section."""
+
+    motto: str = Field(default="", description="A text.", examples=["x"])
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(prefix=tmp_path)
+    layout.state.mkdir()
+    layout.config_file.write_text(FILE)
+    layout.config_file.chmod(0o640)
+    return layout
+
+
+def run(layout: Layout, *words: str, typed: str = "") -> Result:
+    return CliRunner().invoke(config_commands, list(words), obj=Root(layout), input=typed)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("show",), FILE),
+        (("get", "limits.memory"), "1G\n"),
+        (("get", "proxy.port"), "80\n"),
+        (("get", "limits.cpu"), "null\n"),
+        (("get", "people.admins"), "ada\n"),
+        (("get", "--written", "limits"), "memory: 1G\n"),
+        (
+            ("get", "--json", "people"),
+            '{\n  "admins": [\n    "ada"\n  ],\n  "users": [],\n  "groups": {}\n}\n',
+        ),
+        (("set", "limits.memory", "1024M"), "limits.memory is already 1G; nothing changed.\n"),
+    ],
+)
+def test_looking_changes_nothing(layout: Layout, words: tuple[str, ...], said: str) -> None:
+    before = layout.config_file.stat()
+    result = run(layout, *words)
+    assert (result.output, result.exit_code) == (said, 0)
+    assert layout.config_file.stat().st_ino == before.st_ino
+
+
+def test_defaults_are_shown_as_a_file_that_is_valid(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(run(layout, "show", "--defaults").output)
+    assert "is valid: people: 1, environments: 0" in run(layout, "validate", str(tmp_path / "all.yaml")).output
+    assert json.loads(run(layout, "show", "--defaults", "--json").output)["proxy"]["port"] == 80
+    assert json.loads(run(layout, "show", "--json").output)["limits"] == {"memory": "1G"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "before", "after"),
+    [
+        (("set", "limits.memory", "2G"), "limits.memory: 1G → 2G", "1G", "2G"),
+        (("set", "limits", "{cpu: 1}"), "limits.cpu: null → 1", "memory: 1G  # enough", "cpu: 1"),
+        (("unset", "limits.memory"), "limits.memory: 1G → null", "limits:\n  memory: 1G  # enough\n", ""),
+        (
+            ("add-item", "people.admins", "bea", "cid"),
+            "people.admins: [ada] → [ada, bea, cid]",
+            "[ada]",
+            "[ada, bea, cid]",
+        ),
+        (("remove-item", "people.admins", "ada"), "people.admins: [ada] → []", "[ada]", "[]"),
+    ],
+)
+def test_a_change_is_told_and_written(layout: Layout, words: tuple[str, ...], said: str, before: str, after: str) -> None:
+    result = run(layout, *words)
+    assert result.exit_code == 0, result.exception
+    assert said in result.output
+    assert "hubd plan" in result.output
+    assert layout.config_file.read_text() == FILE.replace(before, after)
+    assert stat.S_IMODE(layout.config_file.stat().st_mode) == 0o640
+    assert sorted(os.listdir(layout.prefix)) == ["config.yaml", "state"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("set", "limits.memory", "lots"), ("set", "limts.memory", "1G"), ("add-item", "people.admins", "Root"), ("get", "nothing"),
+     ("remove-item", "people.admins", "eve"), ("get", "--written", "limits.cpu"), ("set", "people.admins", "root")],
+)  # fmt: skip
+def test_what_is_refused_changes_nothing(layout: Layout, words: tuple[str, ...]) -> None:
+    result = run(layout, *words)
+    assert isinstance(result.exception, HubdError)
+    assert layout.config_file.read_text() == FILE
+
+
+def test_a_link_stays_a_link(layout: Layout) -> None:
+    real = layout.prefix / "real.yaml"
+    layout.config_file.rename(real)
+    layout.config_file.symlink_to("real.yaml")
+    assert run(layout, "set", "limits.memory", "2G").exit_code == 0
+    assert layout.config_file.is_symlink()
+    assert "2G" in real.read_text()
+
+
+def test_two_changes_at_once_are_one_after_the_other(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubd.cli.config_file.LOCK_WAIT", 0.0)
+    with file_lock(layout.state / "config.lock", wait=0):
+        result = run(layout, "set", "limits.memory", "2G")
+    assert isinstance(result.exception, Locked)
+    assert "configuration" in result.exception.what
+    assert layout.config_file.read_text() == FILE
+
+
+@pytest.mark.parametrize("place", ["missing", "directory", "broken"])
+def test_every_unusable_file_leaves_with_the_code_for_it(layout: Layout, place: str) -> None:
+    file = layout.prefix / place
+    if place == "directory":
+        file.mkdir()
+    elif place == "broken":
+        file.write_bytes(b"\xff\xfe\x00")
+    for words in (("validate",), ("get", "limits.memory"), ("set", "limits.memory", "1G"), ("show",)):
+        result = run(layout, "--config", str(file), *words)
+        assert isinstance(result.exception, HubdError)
+        assert result.exception.code == 3
+        assert str(file) in result.exception.what
+
+
+def test_the_last_word_has_what_the_plugins_say_after_the_change(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sections(self: ConfigFile, text: bytes) -> tuple[dict[str, type[Section]], tuple[str, ...]]:
+        return ({"board": Board} if b"hubd-board" in text else {}), (("lost",) if b"hubd-broken" in text else ())
+
+    monkeypatch.setattr(ConfigFile, "sections", sections)
+    assert isinstance(run(layout, "set", "board.motto", "hi").exception, UsageError)
+    assert run(layout, "add-item", "plugins", "hubd-board", "hubd-broken").exit_code == 0
+    assert run(layout, "set", "board.motto", "hi").exit_code == 0
+    layout.config_file.write_text(layout.config_file.read_text() + "lost: {anything: 1}\n")
+    assert run(layout, "set", "limits.memory", "2G").exit_code == 0
+    for plugin in ("hubd-board", "hubd-broken"):
+        refused = run(layout, "remove-item", "plugins", plugin).exception
+        assert isinstance(refused, ConfigInvalid)
+        assert "is not an option" in refused.problems[0].message
+    assert run(layout, "unset", "board").exit_code == 0
+    assert run(layout, "remove-item", "plugins", "hubd-board").exit_code == 0
+
+
+def editor(layout: Layout, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = layout.state / "editor"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(program))
+
+
+def test_an_editor_changes_the_file(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, 'sed -i s/1G/3G/ "$1"')
+    result = run(layout, "edit")
+    assert "is written" in result.output
+    assert layout.config_file.read_text() == FILE.replace("1G", "3G")
+    assert sorted(os.listdir(layout.prefix)) == ["config.yaml", "state"]
+
+
+def test_what_was_typed_is_kept_when_it_is_not_valid(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, 'sed -i s/1G/lots/ "$1"')
+    result = run(layout, "edit", typed="n\n")
+    assert isinstance(result.exception, HubdError)
+    assert "line 5, column 11: limits.memory" in result.output
+    assert layout.config_file.read_text() == FILE
+    draft = layout.prefix / ".config.yaml.draft"
+    assert draft.read_text() == FILE.replace("1G", "lots")
+    assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+    editor(layout, monkeypatch, 'sed -i s/lots/4G/ "$1"')
+    assert run(layout, "edit", typed="y\n").exit_code == 0
+    assert layout.config_file.read_text() == FILE.replace("1G", "4G")
+    assert not draft.exists()
+
+
+def test_the_editor_opens_again_where_the_text_is_not_valid(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, 'grep -q lots "$1" && sed -i s/lots/5G/ "$1" || sed -i s/1G/lots/ "$1"')
+    assert run(layout, "edit", typed="y\n").exit_code == 0
+    assert "5G" in layout.config_file.read_text()
+
+
+def test_an_edit_never_overwrites_what_somebody_else_wrote(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, f'sed -i s/1G/6G/ "$1"; echo "# theirs" >> {layout.config_file}')
+    result = run(layout, "edit")
+    assert isinstance(result.exception, HubdError)
+    assert layout.config_file.read_text() == f"{FILE}# theirs\n"
+    assert "6G" in (layout.prefix / ".config.yaml.draft").read_text()
+
+
+def test_the_schema_is_json(layout: Layout) -> None:
+    assert "limits" in json.loads(run(layout, "schema").output)["properties"]
+
+
+def test_options_are_completed(layout: Layout) -> None:
+    import click
+
+    from hubd.cli.config import complete_path, set_option
+
+    with click.Context(config_commands, obj=Root(layout)) as outer:
+        inner = click.Context(set_option, parent=outer)
+        found = [item.value for item in complete_path(inner, set_option.params[0], "limits.")]
+    assert found == ["limits.memory", "limits.cpu"]

@@ -1,0 +1,324 @@
+"""What is read from config.yaml, and everything that is refused: each with its line, its path and what to write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import Field, ValidationError
+
+from hubd.config.model import Config, config_model
+from hubd.config.parse import declared_plugins, parse, unreadable
+from hubd.config.path import dotted, keys
+from hubd.config.problems import ConfigInvalid
+from hubd.config.section import Section
+from hubd.errors import ExitCode, HubdError, UsageError
+
+WHOLE = """\
+people:
+  admins: [ada]
+  users: [bea, cid]
+  groups: {staff: {members: [ada, bea]}}
+limits: {memory: 1G, cpu: 2}
+environments:
+  science:
+    packages: [python=3.12, ipykernel, numpy]
+    kernel: {display_name: Science, language: python}
+  stats: {packages: [conda-forge::R-irkernel=1.3], kernel: {language: R}}
+default_environment: science
+hub: {start_deadline: 90 s}
+proxy: {port: 8080, address: 127.0.0.1}
+conda: {path: /opt/c, url: {x86_64: https://mirror.example.org/m.sh}}
+daemon: {interval: 1h 30m}
+plugins: [hubd-announcement, {name: hubd-mine, source: /srv/mine}]
+"""
+
+
+class Announcement(Section):
+    """A message for everybody."""
+
+    message: str = Field(default="", description="What people read.", examples=["Back at noon."])
+    loud: bool = Field(default=False, description="Whether it blinks.", examples=[True])
+
+
+SECTIONS: Mapping[str, type[Section]] = {"announcement": Announcement}
+
+
+def refused(text: bytes | str, sections: Mapping[str, type[Section]] | None = None) -> ConfigInvalid:
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(text, sections)
+    return caught.value
+
+
+def test_a_whole_configuration_is_read() -> None:
+    config = parse(WHOLE)
+    assert config.people.everybody == ("ada", "bea", "cid")
+    assert config.people.groups["staff"].members == ("ada", "bea")
+    assert (config.limits.memory, config.limits.cpu) == (1024**3, 2.0)
+    assert config.environments["science"].packages == ("python=3.12", "ipykernel", "numpy")
+    assert (config.hub.start_deadline, config.hub.port, config.daemon.interval) == (90, 15001, 5400)
+    assert config.conda.url.x86_64 == "https://mirror.example.org/m.sh"
+    assert config.conda.url.aarch64.startswith("https://")
+    assert [(plugin.name, plugin.source) for plugin in config.plugins] == [
+        ("hubd-announcement", None),
+        ("hubd-mine", "/srv/mine"),
+    ]
+
+
+def test_every_section_may_be_left_out() -> None:
+    assert parse("{}") == parse("people: {}") == Config()
+
+
+def test_the_first_environment_is_the_default_one_unless_one_is_named() -> None:
+    assert parse("environments: {a: {}, b: {}}").first_environment == "a"
+    assert parse("environments: {a: {}, b: {}}\ndefault_environment: b").first_environment == "b"
+    assert Config().first_environment is None
+
+
+def test_a_configuration_never_changes() -> None:
+    with pytest.raises(ValidationError):
+        parse(WHOLE).limits.memory = 1
+
+
+def test_a_plugins_section_is_as_strict_as_the_others() -> None:
+    announcement = parse("announcement: {message: hello}", SECTIONS).section("announcement")
+    assert announcement == Announcement(message="hello")
+    assert parse("{}", SECTIONS).section("announcement") == Announcement()
+    problems = refused("announcement: {mesage: hello, loud: 1}", SECTIONS).problems
+    assert [(it.name, it.line) for it in problems] == [("announcement.mesage", 1), ("announcement.loud", 1)]
+    assert "`message`" in problems[0].fix
+
+
+def test_models_with_plugins_are_built_once_and_never_shadow_a_section() -> None:
+    assert config_model(SECTIONS) is config_model(dict(SECTIONS))
+    assert config_model({}) is Config
+    with pytest.raises(ValueError, match="limits"):
+        config_model({"limits": Announcement})
+    with pytest.raises(KeyError):
+        Config().section("people")
+
+
+def test_the_section_of_a_plugin_that_cannot_be_loaded_may_be_left_alone() -> None:
+    assert parse("announcement: {anything: 1}", unread=("announcement",)) == Config()
+    assert "plugin" in refused("announcement: {anything: 1}").problems[0].fix
+
+
+def test_plugins_are_found_before_the_rest_is_understood() -> None:
+    text = "announcement: {a: 1}\nplugins: [hubd-a, 3, Bad Name, {name: hubd-b}, {nme: x}]\nlimits: 7\n"
+    assert [plugin.name for plugin in declared_plugins(text)] == ["hubd-a", "hubd-b"]
+    assert declared_plugins("plugins: hubd-a") == declared_plugins("people: {}") == ()
+
+
+# text, path, line, column, words of the message, words of the fix
+WRONG: list[tuple[str, str, int, int, str, str]] = [
+    ("limts: {}", "limts", 1, 1, "not an option", "did you mean `limits`"),
+    ("limits: {memroy: 1G}", "limits.memroy", 1, 10, "not an option", "`memory`"),
+    ("memory: 1G", "memory", 1, 1, "not an option", "`limits.memory`"),
+    (
+        "environments:\n  a:\n    kernel: {name: x}",
+        "environments.a.kernel.name",
+        3,
+        14,
+        "not an option",
+        "display_name",
+    ),
+    ("people: {groups: {g: {member: []}}}", "people.groups.g.member", 1, 23, "not an option", "`members`"),
+    ("limits:\n", "limits", 1, 1, "is empty", "remove the line"),
+    ("people: {users: }", "people.users", 1, 10, "is empty", "`[bea, cid]`"),
+    ("hub:\n  port: ~", "hub.port", 2, 3, "no value", "`15001`"),
+    ("environments:\n  a:\n", "environments.a", 2, 3, "is empty", "packages"),
+    ("people: []", "people", 1, 9, "is a list", "`admins: [ada]`"),
+    ("people: {users: ada}", "people.users", 1, 17, "is text (`ada`)", "`[bea, cid]`"),
+    ("people: {users: [007]}", "people.users[0]", 1, 18, "is a number (`007`), not text", 'quotes: "007"'),
+    ("people: {users: [[a]]}", "people.users[0]", 1, 18, "is a list", "write text"),
+    ("people: {users: [Ada]}", "people.users[0]", 1, 18, "`Ada` is not a name", "small letters"),
+    ("people: {users: [" + "a" * 33 + "]}", "people.users[0]", 1, 18, "is not a name", "32"),
+    ('people: {users: ["ada\\n"]}', "people.users[0]", 1, 18, "is not a name", "letters"),
+    ("people: {users: [../x]}", "people.users[0]", 1, 18, "is not a name", "letters"),
+    ("people: {admins: [root]}", "people.admins[0]", 1, 19, "system itself", "another"),
+    ("people: {admins: [hubd-hub]}", "people.admins[0]", 1, 19, "system itself", "another"),
+    ("people: {users: [sudo]}", "people.users[0]", 1, 18, "system itself", "another"),
+    ("people: {users: [a, b, a]}", "people.users[2]", 1, 24, "in this list twice", "remove"),
+    ("people: {groups: {root: {}}}", "people.groups.root", 1, 19, "system itself", "another"),
+    ("people: {users: [a], groups: {a: {}}}", "people.groups.a", 1, 34, "name of a person", "another"),
+    (
+        "people: {groups: {g: {members: [eve]}}}",
+        "people.groups.g.members[0]",
+        1,
+        33,
+        "not one of the people",
+        "add",
+    ),
+    ("limits: {memory: lots}", "limits.memory", 1, 18, "`lots` is not a size", "1G"),
+    ("limits: {memory: 1 GG}", "limits.memory", 1, 18, "is not a size", "512M"),
+    ("limits: {memory: yes}", "limits.memory", 1, 18, "`yes` is not a size", "512M"),
+    ('limits: {cpu: "2"}', "limits.cpu", 1, 15, "`2` is not a number of", "0.5"),
+    ("limits: {cpu: true}", "limits.cpu", 1, 15, "is not a number of", "0.5"),
+    ("limits: {cpu: .inf}", "limits.cpu", 1, 15, "cores above zero", "0.5"),
+    ("daemon: {interval: soon}", "daemon.interval", 1, 20, "`soon` is not a duration", "5 min"),
+    ("hub: {port: '80'}", "hub.port", 1, 13, "is text (`80`)", "remove the quotes: 80"),
+    ("hub: {port: eighty}", "hub.port", 1, 13, "is text (`eighty`)", "whole number"),
+    ("hub: {port: 8.5}", "hub.port", 1, 13, "is a number (`8.5`)", "whole number"),
+    ("hub: {port: 0}", "hub.port", 1, 13, "`0` is too small", "at least 1"),
+    ("hub: {port: 70000}", "hub.port", 1, 13, "`70000` is too large", "at most 65535"),
+    ("hub: {port: 80}", "hub.port", 1, 13, "already taken by proxy.port", "own port"),
+    ("proxy: {address: everywhere}", "proxy.address", 1, 18, "not an IP address", "127.0.0.1"),
+    ("environments: {../a: {}}", 'environments."../a"', 1, 16, "`../a` is not a name", "such as science"),
+    ("environments: {7: {}}", "environments.7", 1, 16, "`7` is not a name", "such as science"),
+    (
+        "environments: {a: {packages: [numpy]}}",
+        "environments.a.packages",
+        1,
+        30,
+        "ipykernel is not",
+        "add `- ipykernel`",
+    ),
+    (
+        "environments: {a: {kernel: {language: R}, packages: [r-base]}}",
+        "environments.a.packages",
+        1,
+        53,
+        "r-irkernel",
+        "add",
+    ),
+    (
+        "environments: {a: {packages: [ipykernel, -e x]}}",
+        "environments.a.packages[1]",
+        1,
+        42,
+        "is not a package",
+        "numpy",
+    ),
+    (
+        "environments: {a: {manager: cnda}}",
+        "environments.a.manager",
+        1,
+        29,
+        "not a choice",
+        "did you mean `conda`",
+    ),
+    ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, uv"),
+    ("default_environment: a", "default_environment", 1, 22, "not one of the environments", "environments:"),
+    (
+        "environments: {a: {}}\ndefault_environment: b",
+        "default_environment",
+        2,
+        22,
+        "not one of",
+        "write one of a",
+    ),
+    ("conda: {path: opt/c}", "conda.path", 1, 15, "not an absolute path", "/opt"),
+    ("conda: {sha256: {x86_64: abc}}", "conda.sha256.x86_64", 1, 26, "not a SHA-256", "64"),
+    ("conda: {url: {x86_64: ftp://a/b}}", "conda.url.x86_64", 1, 23, "not an address", "https://"),
+    ("conda: {channels: [-c]}", "conda.channels[0]", 1, 20, "not a channel", "conda-forge"),
+    ("plugins: hubd-a", "plugins", 1, 10, "is text", "list"),
+    ("plugins: [Hubd]", "plugins[0]", 1, 11, "not a plugin's name", "hubd-announcement"),
+    ("plugins: [{source: /a}]", "plugins[0].name", 1, 11, "is missing", "hubd-announcement"),
+    ("plugins: [hubd-a, {name: hubd-a}]", "plugins[1]", 1, 19, "twice", "remove"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "line", "column", "message", "fix"), WRONG, ids=[row[0][:50] for row in WRONG])
+def test_what_is_wrong_is_named(text: str, path: str, line: int, column: int, message: str, fix: str) -> None:
+    problem = refused(text).problems[0]
+    assert (problem.name, problem.line, problem.column) == (path, line, column)
+    assert message in problem.message
+    assert fix in problem.fix
+
+
+def test_every_problem_is_named_at_once_in_the_order_of_the_file() -> None:
+    rows = [row for row in WRONG if row[0].count("\n") == 0 and row[0].startswith(("limts", "hub: {port: 0}", "plugins: [Hubd"))]
+    text = "\n".join(
+        [
+            *(row[0] for row in rows),
+            "proxy: {prot: 1, port: x}",
+            "people: {users: [A, 5], groups: {g: {members: [z]}}}",
+        ]
+    )
+    names = [problem.name for problem in refused(text).problems]
+    assert names == [
+        *(row[1] for row in sorted(rows, key=lambda row: text.index(row[0]))),
+        "proxy.prot",
+        "proxy.port",
+        "people.users[0]",
+        "people.users[1]",
+        "people.groups.g.members[0]",
+    ]
+
+
+def test_an_invalid_configuration_says_what_it_is_and_leaves_with_its_code() -> None:
+    invalid = refused("limts: {}\nhub: {port: 0}")
+    assert (invalid.code, invalid.code.value) == (ExitCode.CONFIG_INVALID, 3)
+    assert isinstance(invalid, HubdError)
+    assert list(invalid.lines()) == [str(problem) for problem in invalid.problems]
+    assert str(invalid.problems[0]).startswith("line 1, column 1: limts: is not an option; did you mean `limits`?")
+    assert "2 problems" in invalid.what
+
+
+def test_a_thousand_problems_stay_readable() -> None:
+    text = "people:\n  users:\n" + "    - NO\n" * 1000
+    invalid = refused(text)
+    shown = list(invalid.lines())
+    assert len(shown) == 51
+    assert shown[-1] == f"… and {len(invalid.problems) - 50} more problems"
+    assert all(len(line) < 300 for line in refused(f"people: {{users: ['{'X' * 100_000}']}}").lines())
+
+
+def test_five_thousand_people_are_read_quickly() -> None:
+    users = "".join(f"    - student{number:05d}  # nr {number}\n" for number in range(5000))
+    started = time.perf_counter()
+    config = parse(f"people:\n  users:\n{users}  groups:\n    all:\n      members:\n{users.replace('    -', '        -')}")
+    assert len(config.people.users) == len(config.people.groups["all"].members) == 5000
+    assert time.perf_counter() - started < 1.5  # 0.1 s on a quiet machine
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (None, "no such file"),
+        (FileNotFoundError(2, "No such file"), "no such file"),
+        (IsADirectoryError(21, "Is a directory"), "not a file"),
+        (PermissionError(13, "Permission denied"), "sudo"),
+        (OSError(5, "Input/output error"), "input/output error"),
+        (HubdError("it cannot be read", why="it is not a file"), "move it away"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_problem_with_a_cure(error: Exception | None, words: str) -> None:
+    invalid = unreadable("/opt/hub/config.yaml", error)
+    assert invalid.code == ExitCode.CONFIG_INVALID
+    assert words in str(invalid.problems[0])
+    assert "/opt/hub/config.yaml" in invalid.what
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("limits.memory", ("limits", "memory")),
+        ('environments."a.b".packages[0]', ("environments", "a.b", "packages", 0)),
+        ("a.'b c'", ("a", "b c")),
+        (r'a."x\"y"', ("a", 'x"y')),
+        ("plugins[2].name", ("plugins", 2, "name")),
+    ],
+)
+def test_paths_are_read_and_written(text: str, path: tuple[str | int, ...]) -> None:
+    assert keys(text) == path
+    assert keys(dotted(path)) == path
+
+
+@pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", 'a"b"', "a.[", "a[x]", 'a."b', "a]"])
+def test_what_is_not_a_path_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        keys(text)
+
+
+def test_a_model_tells_every_problem_without_a_text_too() -> None:
+    data: dict[str, Any] = {"hub": {"port": 80, "x": 1}, "default_environment": "none"}
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate(data)
+    assert {error["loc"] for error in caught.value.errors()} == {
+        ("hub", "port"),
+        ("hub", "x"),
+        ("default_environment",),
+    }

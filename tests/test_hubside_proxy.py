@@ -1,0 +1,104 @@
+"""The routes' file and the proxy's gate."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from hubd.hubside import gate
+from hubd.hubside.proxy import HubdProxy, RoutesFile
+
+
+def test_the_group_may_read_the_routes(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        RoutesFile(str(tmp_path / "rules.toml")).atomic_dump({"a": {"b": 1}})
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["rules.toml"]
+    assert (tmp_path / "rules.toml").stat().st_mode & 0o777 == 0o640
+    assert RoutesFile(str(tmp_path / "rules.toml")).load() == {"a": {"b": 1}}
+
+
+def test_a_write_that_was_killed_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml.new").write_text("half")
+    RoutesFile(str(tmp_path / "rules.toml")).atomic_dump({"a": 1})
+    assert RoutesFile(str(tmp_path / "rules.toml")).load() == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["garbage [[[", "a = ", "[a]\n[a]\n", "a = 'x\n", "\0", "[http.routers", "="])
+def test_spoiled_routes_are_as_good_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rules.toml").write_text(text)
+    assert RoutesFile(str(tmp_path / "rules.toml")).load() == {}
+
+
+def test_a_new_api_password_gets_into_the_file(tmp_path: Path) -> None:
+    def password_in_file(password: str) -> str:
+        proxy = HubdProxy(
+            should_start=True,
+            dynamic_config_file=str(tmp_path / "rules.toml"),
+            traefik_api_url="http://127.0.0.1:8099",
+            traefik_api_username="hubd",
+            traefik_api_hashed_password=password,
+            public_url="http://127.0.0.1:80",
+        )
+        asyncio.run(proxy._setup_traefik_dynamic_config())
+        rules = RoutesFile(str(tmp_path / "rules.toml")).load()
+        (user,) = rules["http"]["middlewares"]["auth_api"]["basicAuth"]["users"]
+        return str(user)
+
+    assert password_in_file("old") == "hubd:old"
+    assert password_in_file("new") == "hubd:new"
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::")])
+def test_the_gate(family: socket.AddressFamily, address: str) -> None:
+    try:
+        listening = socket.create_server((address, 0), family=family, dualstack_ipv6=family == socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listening:
+        port = listening.getsockname()[1]
+        early = socket.create_connection(("127.0.0.1", port))
+        taken, _ = listening.accept()
+        gate.shut([listening])
+        assert not connects(port)
+        early.sendall(b"goes on")
+        assert taken.recv(10) == b"goes on"
+        gate.unlock([listening])
+        assert connects(port)
+        early.close()
+        taken.close()
+
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == gate.READY_PATH else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_readiness_is_the_answer_of_a_route() -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ready)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    port = server.server_address[1]
+    assert gate.is_ready(port)
+    server.shutdown()
+    server.server_close()
+    assert not gate.is_ready(port)
