@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubd.config.edit import add_items, set_value
+from hubd.config.edit import add_items, set_value, unset
 from hubd.errors import UsageError
 from hubd.flow.source import bundled_plugins, config_of, data_folder, plugins_of
 from hubd.host import files
@@ -42,7 +42,8 @@ def _new_text(options: Options) -> bytes:
     if data is None:
         known = ", ".join(found.removesuffix(".yaml") for found in files.children(presets))
         raise UsageError(f"there is no preset {name!r}", fix=f"Choose one of {known}.")
-    return HEADER.encode() + data
+    # The people of a preset are examples.
+    return HEADER.encode() + unset(data, "people").text.encode()
 
 
 def _with_wishes(text: bytes, options: Options, layout: Layout) -> bytes:

@@ -17,7 +17,7 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
 from hubd.host import Host, files, local_host
 from hubd.host.commands import network_environment
-from hubd.layout import DAEMON_UNIT, PROXY_SOCKET, PROXY_UNIT, Layout
+from hubd.layout import ADMINS_GROUP, DAEMON_UNIT, PROXY_SOCKET, PROXY_UNIT, Layout
 from hubd.parts.machine import daemon
 from hubd.resources.job import forget_failures, phases
 from hubd.show import error_lines, event_line, summary_lines
@@ -66,6 +66,7 @@ def install(options: Options, progress: Progress) -> int:
     with progress.step("building the environments"):
         ended = _follow_jobs(layout, progress, ended)
     made = first_passwords(host, config.people.admins, options.password_file)
+    _let_admins_read(layout)
     with progress.step("starting hubd"):
         _start_daemon(host)
     for line in summary_lines(ended.summary):
@@ -93,11 +94,18 @@ def _follow_jobs(layout: Layout, progress: Progress, ended: Ended) -> Ended:
     while ended.running and time.monotonic() < deadline:
         going = phases(host)
         progress.command("; ".join(f"{name.removeprefix('env-')}: {phase}" for name, phase in going.items()))
-        if len(going) < len(ended.running):
+        if not going.keys() >= set(ended.running):
             passes = Passes(lambda: local_host(layout))
             ended = passes.make("a job ended")
         time.sleep(0.5)
     return ended
+
+
+def _let_admins_read(layout: Layout) -> None:
+    """The file was written before its group was there."""
+    found = files.look(layout.config_file)
+    if found and found.kind == "file" and found.group == "root":
+        files.set_access(layout.config_file, mode=found.mode, group=ADMINS_GROUP)
 
 
 def _keep_network_settings(layout: Layout) -> None:

@@ -51,7 +51,7 @@ def base_tree(suite: str = "bookworm", *, packages: tuple[str, ...] = PACKAGES, 
     :raises NotPossibleHere: this host lacks what it takes.
     """
     require_tools()
-    place = cache / "base" / f"{suite}-{_key(suite, packages)}"
+    place = cache / "base" / suite / _key(suite, packages)
     with made_once(place, lambda aside: _make(aside, suite, packages)) as tree:
         yield tree
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from commands import run
 from made_once import remove_tree
+from waiting import wait_for
 
-LOCK, PID = "lock", "nspawn.pid"
+LOCK, PROCESSES = "lock", "processes"
 
 
 @contextmanager
@@ -34,9 +36,18 @@ def own_folder(parent: Path, name: str) -> Iterator[Path]:
             remove_tree(folder)
 
 
-def note_pid(folder: Path, pid: int) -> None:
-    """Write down which process runs the machine, for a later `sweep`."""
-    (folder / PID).write_text(str(pid))
+def note_processes(folder: Path, *pids: int) -> None:
+    """Write down which processes hold the machine, the one to kill first first, for a later `sweep`."""
+    (folder / PROCESSES).write_text("".join(f"{pid} {started(pid)}\n" for pid in pids))
+
+
+def started(pid: int) -> int:
+    """When a process was started, in ticks since this host was; 0 when it has ended. Tells it from a later one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
 
 
 def sweep(parent: Path) -> None:
@@ -51,23 +62,20 @@ def sweep(parent: Path) -> None:
 
 
 def _end(folder: Path) -> None:
-    note = folder / PID
+    note = folder / PROCESSES
     if note.exists():
-        _kill_nspawn(int(note.read_text()), folder)
+        for line in note.read_text().splitlines():
+            pid, start = map(int, line.split())
+            _kill(pid, start)
     for root in folder.glob("*/root"):
         if root.is_mount():
             run(("umount", "--", root))
     remove_tree(folder)
 
 
-def _kill_nspawn(pid: int, folder: Path) -> None:
-    """Kill that process if it is the one that ran the machine in `folder`: numbers are used again."""
-    command = Path(f"/proc/{pid}/cmdline")
-    if not command.exists() or str(folder).encode() not in command.read_bytes():
-        return
-    # nspawn ends its machine when it is told to terminate twice; killing it outright kills the machine by itself.
-    os.kill(pid, signal.SIGKILL)
-    for _ in range(100):
-        if not command.exists():
-            return
-        time.sleep(0.1)
+def _kill(pid: int, start: int) -> None:
+    """Kill that process, if it still is the one that started then, and wait until it has gone."""
+    if start and started(pid) == start:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: started(pid) != start, f"the end of process {pid}", timeout=20)

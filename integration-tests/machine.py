@@ -112,7 +112,7 @@ class Machine:
             options += [*NESTED_OPTIONS, f"--bind={_made(self.folder / 'inner')}:/var/cache/hubd-tests"]
         env = NESTED_ENVIRONMENT if self._nested else {}
         self._boot = Boot(self.clone.root, options, console=self.folder / "console.log", env=env)
-        leftovers.note_pid(self.folder, self._boot.process.pid)
+        leftovers.note_processes(self.folder, self._boot.pid1, self._boot.process.pid)
         return wait_for(self._booted, f"machine {self.name} to boot", timeout=60)
 
     def stop(self, *, timeout: float = 60) -> None:

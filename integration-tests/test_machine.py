@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def test_machine_leaves_nothing_behind(base: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
     assert str(folder) not in Path("/proc/mounts").read_text()
     assert net.name not in run(("ip", "netns")).out
-    assert net.link not in os.listdir("/sys/class/net")
+    assert net.link not in run(("ip", "-brief", "link")).out
 
 
 def test_conda_stand_in_makes_an_environment_that_runs(machine: Machine, conda_channel: Path) -> None:

@@ -84,7 +84,7 @@ class Environment(Section):
     """Packages that are installed together, and the kernel that runs on them."""
 
     packages: Packages = Field(
-        default=("python=3.12", "ipykernel"),
+        default=("ipykernel",),
         description="Packages to install, with the kernel's own among them.",
         examples=[["python=3.12", "ipykernel", "numpy"]],
     )

@@ -39,6 +39,13 @@ def _not_a_system_group(name: str) -> str:
     return name
 
 
+def _not_jupyters(name: str) -> str:
+    # jupyter_client starts its own interpreter for these names, whatever kernel is called so.
+    if name in ("python", "python2", "python3"):
+        raise refusal(f"`{name}` is a name that Jupyter keeps for a kernel of its own", "choose another name, such as science")
+    return name
+
+
 def _address(value: str) -> str:
     try:
         return str(ipaddress.ip_address(value)) if value else value
@@ -58,7 +65,9 @@ Account = Annotated[
     AfterValidator(_not_a_system_group),
 ]
 EnvironmentName = Annotated[
-    str, Matching(r"[a-z][a-z0-9-]{0,30}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE)
+    str,
+    Matching(r"[a-z][a-z0-9-]{0,30}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
+    AfterValidator(_not_jupyters),
 ]
 Package = Annotated[
     str,

@@ -24,7 +24,7 @@ log = logging.getLogger("hubd")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a pass ended. running: ids of jobs that go on."""
+    """How a pass ended. running: the jobs that go on."""
 
     code: ExitCode
     summary: Mapping[str, Any]
@@ -106,7 +106,7 @@ class Passes:
             wrapped = HubdError("the pass failed", why=f"{type(error).__name__}: {error}", fix="See `hubd logs hubd`.")
             return Ended(ExitCode.FAILED, {"error": _error(wrapped)})
         self.problems = ()
-        return Ended(exit_code(whole), summary(whole), tuple(outcome.id for outcome in whole.of(Result.RUNNING)))
+        return Ended(exit_code(whole), summary(whole), tuple(each.job for each in whole.outcomes if each.job))
 
 
 def summary(whole: Pass) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Daemon:
         going = phases(self._host())
         for name, phase in going.items():
             self.passes.tell(Event("job", name, phase))
-        if len(going) < len(ended.running):
+        if not going.keys() >= set(ended.running):
             self.wake("a job ended")
             return False
         return True

@@ -112,7 +112,7 @@ def _close(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     if left.error:
         return Outcome(resource.id, Result.FAILED, left.error.what, left.error)
     if left.progress:
-        return Outcome(resource.id, Result.RUNNING, left.progress.say)
+        return Outcome(resource.id, Result.RUNNING, left.progress.say, job=left.progress.job)
     still = left.steps[0].say
     error = HubdError(f"{resource.id} is still not right", why=f"after {said} there is still to do: {still}", retry=True)
     return Outcome(resource.id, Result.FAILED, error.what, error)

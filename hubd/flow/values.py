@@ -60,12 +60,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one resource came out. say: what was done or what it waits for."""
+    """How one resource came out. say: what was done or what it waits for. job: the job that is under way for it."""
 
     id: str
     result: Result
     say: str = ""
     error: HubdError | None = None
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,10 @@ def read(path: Path, *, follow: bool = True) -> bytes | None:
         return None
     except OSError as error:
         raise HubdError(f"{path} cannot be read", why=error.strerror or str(error)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise HubdError(f"{path} cannot be read", why="it is not a file")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise HubdError(f"{path} cannot be read", why="it is not a file")
         data = stream.read(MAX_READ + 1)
     if len(data) > MAX_READ:
         raise HubdError(f"{path} cannot be read", why="it is larger than 64 MB")

@@ -31,12 +31,15 @@ def watchdog_interval() -> float:
 def set_up_log(level: int = logging.INFO) -> None:
     """Log to the journal with fields when started by systemd, else to standard error."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    form = "%(asctime)s %(levelname)s %(message)s"
     if os.environ.get("JOURNAL_STREAM"):
         try:
             from systemd.journal import JournalHandler
 
-            handler = JournalHandler(SYSLOG_IDENTIFIER="hubd")
+            # The journal has time and level as fields of their own.
+            handler, form = JournalHandler(SYSLOG_IDENTIFIER="hubd"), "%(message)s"
         except ImportError:
             pass
+    handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -25,6 +25,9 @@ def build(work: Work) -> None:
     with (work.path("cache") / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         {"conda": _with_conda, "uv": _with_uv}[work.spec["manager"]](work, prefix)
+    # uv leaves a lock file behind that everybody may write.
+    for leftover in (".lock", *work.spec["drop"]):
+        _clear(prefix / leftover)
     if work.spec["smoke"]:
         _prove(work, prefix)
     files.write_atomic(prefix / work.spec["mark"], f"{work.spec['digest']}\n".encode(), mode=0o644)

@@ -41,6 +41,7 @@ def hubd_hub_settings(wanted: Wanted) -> Settings:
             # One page holds a whole course; hubd compares who is known at every pass.
             "api_page_max_limit": 1000,
             "concurrent_spawn_limit": 20,
+            "allow_named_servers": True,
         },
         "Spawner": {"default_url": "/lab", "start_timeout": 120, "http_timeout": 120, "notebook_dir": "~/"},
         "HubdAuthenticator": {"dbm_path": str(state / "passwords.dbm")},
@@ -98,7 +99,7 @@ def hub(wanted: Wanted, settings: str) -> Program:
         kind="notify",
         directory=layout.hub_state,
         environment=(("PATH", f"{wanted.hub}/bin:/usr/local/bin:/usr/bin:/bin"), ("HOME", str(layout.hub_state))),
-        relations=(("After", f"network.target {PROXY_UNIT}"), ("Wants", PROXY_UNIT)),
+        relations=(("After", f"network.target {PROXY_UNIT}"), ("Wants", PROXY_UNIT), ("StartLimitIntervalSec", "0")),
         properties=(
             *service_properties(HUB_PROPERTIES, writable=(layout.hub_state, layout.proxy_rules)),
             ("NotifyAccess", "main"),

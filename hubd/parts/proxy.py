@@ -51,14 +51,25 @@ def _listening(address: str) -> Iterable[Resource]:
 def proxy_program(wanted: Wanted, settings: str) -> Program:
     """Traefik as a sandboxed account without any privilege: systemd holds the public port for it."""
     layout = wanted.layout
-    relations = (("After", f"network.target {PROXY_SOCKET}"), ("Requires", PROXY_SOCKET))
+    relations = (("After", f"network.target {PROXY_SOCKET}"), ("Requires", PROXY_SOCKET), ("StartLimitIntervalSec", "0"))
+    api_port = str(wanted.config.proxy.api_port)
+    traefik = (str(wanted.hub / "bin/traefik"), f"--configFile={layout.proxy_state / 'traefik.toml'}")
     return Program(
         name=PROXY_UNIT,
         description="Proxy in front of JupyterHub (Traefik)",
-        argv=(str(wanted.hub / "bin/traefik"), f"--configFile={layout.proxy_state / 'traefik.toml'}"),
+        # The gate keeps connections waiting, instead of answering 404, until Traefik has read its routes.
+        argv=(str(wanted.hub / "bin/python"), "-m", "hubd.hubside.gate", api_port, "--", *traefik),
+        kind="notify",
         user=PROXY_ACCOUNT,
         directory=layout.proxy_state,
         relations=relations if wanted.systemd else (),
-        properties=(*service_properties(PROXY_PROPERTIES, writable=()), ("TimeoutStopSec", "15"), ("Nice", "-5")),
+        properties=(
+            *service_properties(PROXY_PROPERTIES, writable=()),
+            ("NotifyAccess", "main"),
+            ("KillMode", "mixed"),
+            ("TimeoutStartSec", "30"),
+            ("TimeoutStopSec", "15"),
+            ("Nice", "-5"),
+        ),
         settings=settings,
     )

@@ -27,6 +27,8 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         requirements=listed.get("path"),
         requirements_digest=str(listed.get("digest", "")),
         smoke="",
+        # JupyterLab brings a kernel of its own; people are to use the declared ones.
+        drop=("share/jupyter/kernels/python3",),
         needs=(f"directory:{layout.versions}", f"directory:{layout.cache / 'jobs'}"),
         touches="people's servers use it from their next start",
     )
@@ -53,7 +55,7 @@ def _policy(wanted: Wanted) -> dict[str, object]:
         "people": sorted(config.people.everybody),
         "argv": argv,
         "environment": {
-            "PATH": f"{layout.server}/bin:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"/usr/local/bin:/usr/bin:/bin:{layout.server}/bin",
             "JUPYTER_PATH": str(layout.kernels),
             "SHELL": "/bin/bash",
         },

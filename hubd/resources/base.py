@@ -26,10 +26,12 @@ class Progress:
     """Why a resource that is not right needs no step now.
 
     say: the state in plain words. error: set when it failed and waits for a later try or for a person.
+    job: the job that is under way for it; when that ends it is time to look again.
     """
 
     say: str
     error: HubdError | None = None
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

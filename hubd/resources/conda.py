@@ -43,7 +43,7 @@ class Conda(Resource):
 
     def progress(self, seen: SeenJob) -> Progress | None:
         if seen.going:
-            return Progress(f"installing: {seen.going}")
+            return Progress(f"installing: {seen.going}", job="conda")
         if seen.failure and not seen.complete and not is_due(seen):
             return Progress("failed", failure_of(seen, "hubd logs job-conda"))
         return None

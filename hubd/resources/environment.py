@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hubd.host import Host, files
@@ -21,7 +21,7 @@ class Environment(Resource):
 
     folder: holds the generations. label: what its generations are called before the digest.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
-    conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
+    drop: what of the installed files is taken out again. conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
     """
 
     kind = "environment"
@@ -36,7 +36,7 @@ class Environment(Resource):
     channels: tuple[str, ...] = ()
     conda: Path | None = None
     smoke: str = "python"
-    purpose: str = field(default="kernels", compare=False)
+    drop: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Environment(Resource):
     @property
     def digest(self) -> str:
         """Twelve digits that change when anything that is asked for changes."""
-        asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke]
+        asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke, list(self.drop)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
     @property
@@ -70,7 +70,7 @@ class Environment(Resource):
         if seen.complete:
             return None
         if seen.going:
-            return Progress(f"building: {seen.going}")
+            return Progress(f"building: {seen.going}", job=self.job)
         if seen.failure and not is_due(seen):
             return Progress("failed", failure_of(seen, f"hubd logs job-{self.job}"))
         return None
@@ -97,6 +97,7 @@ class Environment(Resource):
             "cache": str(host.layout.cache),
             "pythons": str(host.layout.envs / ".pythons"),
             "smoke": self.smoke,
+            "drop": list(self.drop),
             "mark": MARK,
         }
         pythons = host.layout.envs / ".pythons"

@@ -1,0 +1,114 @@
+"""Locks the machine out of the unit tests, and the fake machine that they get instead.
+
+Python's audit events are used and not patches of functions: they are raised below everything, whichever name a program
+was started by. What is refused is an error that `except Exception` does not catch, and it is told again at the end of the
+test, so that not even a thread can swallow it.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeHost, Owners
+
+PROGRAMS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill", "os.killpg"))
+NETWORK = frozenset(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"))
+WRITES = frozenset(("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "os.symlink", "os.link"))
+HANDS_OFF = ("/etc/", "/opt/hub", "/run/hubd", "/run/systemd", "/usr/local/", "/var/lib/")
+
+# Files that drive real local servers or programs of their own making, throughout.
+OPEN = {
+}
+
+
+class MachineTouched(BaseException):
+    """A unit test reached for the real machine."""
+
+
+class Guard:
+    """Refuses what is not allowed while it is on. refused: what was tried."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.allowed: frozenset[str] = frozenset()
+        self.refused: list[str] = []
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if (event in PROGRAMS or event in NETWORK) and event not in self.allowed:
+            self._refuse(event, arguments)
+        elif event in WRITES or (event == "open" and _writes(arguments)):
+            if any(str(_path(each)).startswith(HANDS_OFF) for each in arguments[:2]):
+                self._refuse(event, arguments)
+
+    def _refuse(self, event: str, arguments: tuple[Any, ...]) -> None:
+        told = f"{event} {arguments!r:.200}"
+        self.refused.append(told)
+        raise MachineTouched(told)
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    _, _, flags = arguments
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+def _path(value: object) -> object:
+    return os.fsdecode(value) if isinstance(value, bytes | os.PathLike) else value
+
+
+guard = Guard()
+sys.addaudithook(guard)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real_programs: runs real programs that it ends itself (nothing that changes the machine)")
+    config.addinivalue_line("markers", "real_sockets: talks over sockets that it listens on itself")
+    config.addinivalue_line("markers", "touches_machine: expects to be refused")
+
+
+@pytest.fixture(autouse=True)
+def locked_out(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No real program, no network, no file of the machine: each test that needs some says so by a marker."""
+    allowed = OPEN.get(Path(request.node.path).name, frozenset())
+    allowed |= PROGRAMS if request.node.get_closest_marker("real_programs") else frozenset()
+    allowed |= NETWORK if request.node.get_closest_marker("real_sockets") else frozenset()
+    guard.allowed, guard.refused, guard.on = allowed, [], True
+    try:
+        yield
+    finally:
+        guard.on = False
+    if guard.refused and not request.node.get_closest_marker("touches_machine"):
+        pytest.fail(f"the test reached for the real machine: {guard.refused}")
+
+
+@pytest.fixture
+def me() -> str:
+    """The account the tests run as."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.fixture
+def my_group() -> str:
+    """Its group."""
+    return grp.getgrgid(os.getegid()).gr_name
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    """A machine in a folder: nothing on it, every program answers with nothing."""
+    return FakeHost(tmp_path)
+
+
+@pytest.fixture
+def owners(monkeypatch: pytest.MonkeyPatch) -> Owners:
+    """Owners and groups of files as words that need no account on this machine and no root."""
+    return Owners(monkeypatch)
