@@ -1,9 +1,10 @@
 """The public surface for plugins: everything that a plugin may import, and nothing else."""
 
+from hubd.config.names import Line
 from hubd.config.section import Section
 from hubd.config.units import Cores, Duration, Size
-from hubd.errors import ExitCode, HubdError
-from hubd.hooks import Notice, Settings, Wanted, hookimpl
+from hubd.errors import ExitCode, HubdError, UsageError
+from hubd.hooks import CommandContext, Notice, Settings, Wanted, hookimpl
 from hubd.host import Host
 from hubd.layout import Layout
 from hubd.resources.base import Memo, Progress, Resource, Step
@@ -16,7 +17,7 @@ from hubd.resources.unit import Unit
 from hubd.tools.program import Program
 
 __all__ = [
-    "Cores", "Directory", "Duration", "ExitCode", "File", "Host", "HubdError", "Layout", "Link", "Memo", "Notice",
-    "Packages", "Program", "Progress", "Resource", "Section", "Service", "Settings", "Size", "Step", "Unit", "Wanted",
-    "hookimpl",
+    "CommandContext", "Cores", "Directory", "Duration", "ExitCode", "File", "Host", "HubdError", "Layout", "Line",
+    "Link", "Memo", "Notice", "Packages", "Program", "Progress", "Resource", "Section", "Service", "Settings",
+    "Size", "Step", "Unit", "UsageError", "Wanted", "hookimpl",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pluggy
 
@@ -74,6 +74,22 @@ class Notice:
     fix: str = ""
 
 
+class CommandContext(Protocol):
+    """What a plugin's command finds in `ctx.obj`."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where things are."""
+
+    def change_config(self, *, set_to: Mapping[str, str] | None = None, unset: Iterable[str] = ()) -> None:
+        """Change options of config.yaml in one go, as `hubd config set` and `unset` do, and print what changed.
+
+        set_to: path to value as a person would type it. unset: paths.
+        Raises ConfigInvalid where the result would not be valid, UsageError where there is no such option, Locked where
+        somebody else is changing the file; nothing is written then.
+        """
+
+
 @hookspec
 def hubd_config_sections() -> Mapping[str, type[Section]]:
     """Sections of config.yaml that this plugin brings: name to model. Called before the file is read."""
@@ -94,7 +110,7 @@ def hubd_hub_settings(wanted: Wanted) -> Settings:
 
 @hookspec
 def hubd_commands() -> Iterable[click.Command]:
-    """Further commands: `hubd NAME …`. Each gets the same context object as the built-in ones."""
+    """Further commands: `hubd NAME …`. Each finds a `CommandContext` in `ctx.obj`, as the built-in ones do."""
     return ()
 
 

@@ -92,6 +92,11 @@ class Layout:
         return self.state / "jobs"
 
     @property
+    def reports(self) -> Path:
+        """Where jobs report how far they are and how they ended."""
+        return self.state / "reports"
+
+    @property
     def secrets(self) -> Path:
         return self.state / "secrets"
 

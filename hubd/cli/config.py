@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hubd.cli.config_change import FOLLOWED, change_file
 from hubd.cli.config_file import ConfigFile
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from hubd.config.edit import Edited
-
-FOLLOWED = "hubd sees the change and puts it in place; `hubd plan` shows how, `hubd apply` does it at once."
 
 
 @click.group("config")
@@ -225,49 +224,13 @@ def _again(draft: Path) -> bool:
 
 
 def _change(ctx: click.Context, change: Callable[..., Edited]) -> None:
-    """Read, change, check and write the file, with nobody else in between; then say what changed."""
-    file = _file(ctx)
-    with file.locked():
-        before = file.read()
-        sections, unread = file.sections(before)
-        edited = change(before, sections=sections, source=str(file.path), unread=unread)
-        after = edited.text.encode("utf-8")
-        if edited.path.startswith("plugins"):  # another plugin, other sections
-            file.parse(after)
-        if edited.changed:
-            file.write(after)
-    if not edited.changed:
-        click.echo(f"{edited.path} is already {_flow(edited.after)}; nothing changed.")
-        return
-    for path, old, new in _differences(edited.path, edited.before, edited.after):
-        click.echo(f"{path}: {_flow(old)} → {_flow(new)}")
-    if file.is_the_hubs:
-        click.echo(FOLLOWED)
+    change_file(_file(ctx), [change])
 
 
 def _file(ctx: click.Context) -> ConfigFile:
     """The file that was asked for, else the hub's own."""
     path: Path | None = ctx.meta.get("hubd.config.file")
     return ConfigFile(ctx.obj.layout, path or ctx.obj.layout.config_file)
-
-
-def _differences(path: str, before: object, after: object) -> Iterator[tuple[str, object, object]]:
-    """The options that differ: of a section only those below it, not the whole of it twice."""
-    from hubd.config.path import dotted
-
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        yield path, before, after
-        return
-    for key in {**before, **after}:
-        if before.get(key) != after.get(key):
-            yield from _differences(f"{path}.{dotted((key,))}", before.get(key), after.get(key))
-
-
-def _flow(value: object) -> str:
-    from hubd.config.shape import flow
-
-    text = flow(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _plain(value: object) -> str:

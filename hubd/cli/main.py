@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,12 @@ class Context:
         from hubd.flow.source import plugins_of
 
         return plugins_of(text, self.layout).sections()
+
+    def change_config(self, *, set_to: Mapping[str, str] | None = None, unset: Iterable[str] = ()) -> None:
+        """Change options of the hub's own file; see `hubd.hooks.CommandContext`."""
+        from hubd.cli.config_change import change_options
+
+        change_options(self.layout, set_to or {}, tuple(unset))
 
 
 class Commands(click.Group):

@@ -22,7 +22,7 @@ from hubd.layout import Layout
 class Host:
     """Everything a resource may ask the machine or do to it.
 
-    clock: seconds since the epoch. say: a sentence about what goes on, shown to whoever follows the pass.
+    clock: seconds since the epoch. ticks: seconds that never jump. say: a sentence about what goes on, shown to whoever follows the pass.
     """
 
     layout: Layout
@@ -31,6 +31,7 @@ class Host:
     init: Init
     web: Web
     clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = field(default=lambda words: None)
 

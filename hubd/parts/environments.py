@@ -52,7 +52,12 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         channels=(each.channels or wanted.config.conda.channels) if conda else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
-        needs=(f"directory:{layout.envs}", f"directory:{layout.cache / 'jobs'}", *((_conda(wanted).id,) if conda else ())),
+        needs=(
+            f"directory:{layout.envs}",
+            f"directory:{layout.cache}",
+            f"directory:{layout.reports}",
+            *((_conda(wanted).id,) if conda else ()),
+        ),
         touches=f"running kernels of {name} go on with what they have",
     )
     kernel = layout.kernels / "kernels" / name
@@ -90,7 +95,7 @@ def _conda(wanted: Wanted) -> Resource:
     if wanted.config.conda.path:
         return ExistingConda(prefix=Path(wanted.config.conda.path))
     url, sha256 = _installer(wanted)
-    needs = (f"directory:{wanted.layout.cache / 'jobs'}", f"directory:{wanted.layout.jobs}")
+    needs = (f"directory:{wanted.layout.cache}", f"directory:{wanted.layout.reports}", f"directory:{wanted.layout.jobs}")
     return Conda(prefix=wanted.layout.conda, url=url, sha256=sha256, needs=needs)
 
 

@@ -102,4 +102,5 @@ def _folders(layout: Layout) -> Iterable[Directory]:
     # The hub writes its routes here and nobody else's files: the sticky bit keeps it from replacing hubd's own.
     yield below(layout.proxy_state, layout.proxy_rules, 0o3770, "root", PROXY_ACCOUNT)
     yield below(prefix, cache, 0o700, BUILD_ACCOUNT, BUILD_ACCOUNT)
-    yield below(cache, cache / "jobs", 0o700, BUILD_ACCOUNT, BUILD_ACCOUNT)
+    # Builds report here; the sticky bit keeps one from replacing what is not its own.
+    yield below(state, layout.reports, 0o1770, "root", BUILD_ACCOUNT)

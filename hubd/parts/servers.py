@@ -29,7 +29,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         smoke="",
         # JupyterLab brings a kernel of its own; people are to use the declared ones.
         drop=("share/jupyter/kernels/python3",),
-        needs=(f"directory:{layout.versions}", f"directory:{layout.cache / 'jobs'}"),
+        needs=(f"directory:{layout.versions}", f"directory:{layout.cache}", f"directory:{layout.reports}"),
         touches="people's servers use it from their next start",
     )
     yield environment

@@ -21,7 +21,8 @@ class Environment(Resource):
 
     folder: holds the generations. label: what its generations are called before the digest.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
-    drop: what of the installed files is taken out again. conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
+    drop: what of the installed files is taken out again.
+    conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
     """
 
     kind = "environment"

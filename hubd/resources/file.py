@@ -94,5 +94,5 @@ def _see(path: Path) -> SeenFile:
     found = files.look(path)
     if found is None:
         return SeenFile()
-    digest = hashlib.sha256(files.read(path) or b"").hexdigest() if found.kind == "file" else ""
+    digest = hashlib.sha256(files.read(path, follow=False) or b"").hexdigest() if found.kind == "file" else ""
     return SeenFile(found.kind, digest, found.mode, found.owner, found.group)

@@ -52,8 +52,8 @@ def job_unit(job: str) -> str:
 
 
 def result_path(layout: Layout, job: str) -> Path:
-    """Where a job reports. Builders own that folder, so it is read without following links."""
-    return layout.cache / "jobs" / f"{job}.json"
+    """Where a job reports. Builders may write there, so it is read without following links."""
+    return layout.reports / f"{job}.json"
 
 
 def observe_job(host: Host, job: str, *, complete: bool) -> SeenJob:
@@ -88,14 +88,14 @@ def failure_of(seen: SeenJob, fix: str) -> HubdError:
 
 def forget_failures(layout: Layout) -> None:
     """Let failed jobs be tried again at the next pass: somebody asks for it."""
-    for name in files.children(layout.cache / "jobs"):
+    for name in files.children(layout.reports):
         if name.endswith(".json") and _report(layout, name.removesuffix(".json")).get("state") == "failed":
-            files.remove(layout.cache / "jobs" / name)
+            files.remove(layout.reports / name)
 
 
 def phases(host: Host) -> dict[str, str]:
     """The jobs that are under way, by name, with what each does now."""
-    names = (name.removesuffix(".json") for name in files.children(host.layout.cache / "jobs") if name.endswith(".json"))
+    names = (name.removesuffix(".json") for name in files.children(host.layout.reports) if name.endswith(".json"))
     reports = {name: _report(host.layout, name) for name in names}
     return {
         name: str(report.get("phase", ""))
@@ -123,7 +123,7 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, writable: tuple[
         environment_file=layout.state / "network.env",
         properties=(
             *SANDBOX,
-            ("ReadWritePaths", " ".join(str(each) for each in (*writable, layout.cache))),
+            ("ReadWritePaths", " ".join(str(each) for each in (*writable, layout.cache, layout.reports))),
             ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
         ),
         restart=False,

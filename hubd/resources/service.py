@@ -88,12 +88,11 @@ class Answering(Resource):
         return (Step(f"wait until {self.label} answers", self._wait),)
 
     def _wait(self, host: Host) -> None:
-        waited = 0.0
+        end = host.ticks() + self.deadline
         while (answer := host.web.ask("GET", self.url)).status != 200:
-            if waited >= self.deadline:
+            if host.ticks() >= end:
                 raise self._silent(host, answer)
             host.sleep(POLL)
-            waited += POLL
 
     def _silent(self, host: Host, answer: Answer) -> HubdError:
         told = telling_line(host.init.log(self.unit, lines=LOG_LINES))

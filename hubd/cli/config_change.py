@@ -1,0 +1,75 @@
+"""Changes config.yaml for the commands, option by option in one go, and says what changed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from hubd.cli.config_file import ConfigFile
+
+if TYPE_CHECKING:
+    from hubd.config.edit import Edited
+    from hubd.layout import Layout
+
+FOLLOWED = "hubd sees the change and puts it in place; `hubd plan` shows how, `hubd apply` does it at once."
+
+
+def change_options(layout: Layout, set_to: Mapping[str, str], unset_paths: Sequence[str]) -> None:
+    """Set and unset several options of the hub's own file in one go, for plugins' commands."""
+    from hubd.config import edit
+
+    changes: list[Callable[..., Edited]] = [
+        functools.partial(edit.set_value, path=path, given=value) for path, value in set_to.items()
+    ]
+    changes += [functools.partial(edit.unset, path=path) for path in unset_paths]
+    change_file(ConfigFile(layout, layout.config_file), changes)
+
+
+def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> None:
+    """Read, change, check and write the file, with nobody else in between; then say what changed."""
+    with file.locked():
+        text = before = file.read()
+        sections, unread = file.sections(before)
+        done = []
+        for change in changes:
+            edited = change(text, sections=sections, source=str(file.path), unread=unread)
+            text = edited.text.encode("utf-8")
+            done.append(edited)
+        if any(edited.path.startswith("plugins") for edited in done):  # another plugin, other sections
+            file.parse(text)
+        if text != before:
+            file.write(text)
+    _tell(done)
+    if file.is_the_hubs and any(edited.changed for edited in done):
+        click.echo(FOLLOWED)
+
+
+def _tell(done: Sequence[Edited]) -> None:
+    for edited in done:
+        if not edited.changed:
+            click.echo(f"{edited.path} is already {_flow(edited.after)}; nothing changed.")
+            continue
+        for path, old, new in _differences(edited.path, edited.before, edited.after):
+            click.echo(f"{path}: {_flow(old)} → {_flow(new)}")
+
+
+def _differences(path: str, before: object, after: object) -> Iterator[tuple[str, object, object]]:
+    """The options that differ: of a section only those below it, not the whole of it twice."""
+    from hubd.config.path import dotted
+
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        yield path, before, after
+        return
+    for key in {**before, **after}:
+        if before.get(key) != after.get(key):
+            yield from _differences(f"{path}.{dotted((key,))}", before.get(key), after.get(key))
+
+
+def _flow(value: object) -> str:
+    from hubd.config.shape import flow
+
+    text = flow(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
