@@ -22,7 +22,8 @@ from hubd.layout import Layout
 class Host:
     """Everything a resource may ask the machine or do to it.
 
-    clock: seconds since the epoch. ticks: seconds that never jump. say: a sentence about what goes on, shown to whoever follows the pass.
+    clock: seconds since the epoch. ticks: seconds that never jump.
+    say: a sentence about what goes on, shown to whoever follows the pass.
     """
 
     layout: Layout
