@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import stat
 import sys
@@ -15,10 +16,19 @@ from typing import Any
 import pluggy
 
 from hubd import hooks
-from hubd.config.model import Plugin
+from hubd.config.model import Config, Plugin
 from hubd.config.section import Section
+from hubd.resources.base import Resource
 
 BUILT_IN = ("machine", "people", "environments", "servers", "proxy", "hub")
+
+MAPPINGS = ("hubd_config_sections", "hubd_hub_settings")
+ANSWERS: Mapping[str, type] = {
+    "hubd_config_sections": type, "hubd_hub_settings": Mapping, "hubd_resources": Resource, "hubd_notices": hooks.Notice,
+}  # fmt: skip
+
+# Plugins' modules as this process imported them: where from, and the state of their files.
+_imported: dict[str, tuple[Path, tuple[object, ...]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +56,13 @@ class Plugins:
             if implementation is None or module is None:
                 continue
             try:
-                answer = implementation(**arguments)
-                # A generator runs only when it is read: read it inside the fence.
-                yield name, tuple(answer) if isinstance(answer, Iterable) and not isinstance(answer, Mapping) else answer
+                answer = _checked(hook, implementation(**arguments))
             except Exception as error:
                 if name in BUILT_IN:
                     raise
                 self.fence(name, f"{hook}: {type(error).__name__}: {error}")
+            else:
+                yield name, answer
 
     def fence(self, plugin: str, why: str) -> None:
         """Name a plugin as broken; it stays out of the rest of this pass."""
@@ -67,9 +77,26 @@ class Plugins:
             for key, model in sections.items():
                 if key in found:
                     self.fence(name, f"the section `{key}` belongs to another plugin")
+                elif hasattr(Config, key) or key in Config.model_fields:
+                    self.fence(name, f"`{key}` is a section of hubd's own")
                 else:
                     found[key] = model
         return found
+
+
+def _checked(hook: str, answer: Any) -> Any:
+    """What a hook answered, read to its end: a generator runs only then. Raises TypeError for what its spec does not allow."""
+    if not isinstance(answer, Mapping):
+        answer = tuple(answer)
+    if isinstance(answer, Mapping) != (hook in MAPPINGS):
+        raise TypeError(f"it gives a {type(answer).__name__}")
+    for each in answer.values() if isinstance(answer, Mapping) else answer:
+        right = issubclass(each, Section) if isinstance(each, type) else isinstance(each, ANSWERS.get(hook, object))
+        if not right:
+            raise TypeError(f"it gives {each!r:.80}")
+    if hook == "hubd_hub_settings":
+        json.dumps(answer)  # the hub reads them as JSON
+    return answer
 
 
 def load(declared: Iterable[Plugin], *, bundled: Path) -> Plugins:
@@ -95,9 +122,24 @@ def _import(plugin: Plugin, bundled: Path) -> ModuleType:
         raise FileNotFoundError(where)
     _refuse_others_files(folder)
     root = folder / "src" if (folder / "src").is_dir() else folder
+    module = plugin.name.replace("-", "_")
+    _forget_if_changed(module, root)
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    return importlib.import_module(plugin.name.replace("-", "_"))
+    return importlib.import_module(module)
+
+
+def _forget_if_changed(module: str, root: Path) -> None:
+    """Have a plugin whose files changed imported anew: the daemon lives for months."""
+    files = tuple((path, status.st_mtime_ns, status.st_size) for path in sorted(root.rglob("*.py")) for status in (path.stat(),))
+    before, _imported[module] = _imported.get(module), (root, files)
+    if before is None or before == (root, files):
+        return
+    if before[0] != root and str(before[0]) in sys.path:
+        sys.path.remove(str(before[0]))
+    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def _refuse_others_files(folder: Path) -> None:

@@ -70,8 +70,11 @@ def event_line(event: Mapping[str, Any]) -> str:
 def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """How a pass ended: counts, and each failure with cause and cure."""
     if summary.get("error"):
-        yield from error_lines(summary["error"])
-        yield from (f"  {problem}" for problem in summary.get("problems", []))
+        # Problems of the file are named with their lines; the error's own cause would only repeat the first.
+        problems = summary.get("problems", [])
+        told = {**summary["error"], "why": ""} if problems else summary["error"]
+        what, *more = error_lines(told)
+        yield from (what, *(f"  {problem}" for problem in problems), *more)
         return
     outcomes = summary.get("outcomes", [])
     for outcome in outcomes:

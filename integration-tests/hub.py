@@ -102,16 +102,27 @@ class HubMachine(Machine):
 
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
-        return self.run(("systemctl", "show", "--value", f"--property={name}", "--", UNITS.get(unit, unit))).out.strip()
+        return self.run(("systemctl", "show", "--value", f"--property={name}", "--", self.unit(unit))).out.strip()
+
+    def unit(self, word: str) -> str:
+        """The unit of `hub`, `proxy` or `daemon`; other names are units already."""
+        return UNITS.get(word, word)
 
     def main_pid(self, unit: str) -> int:
         """The number of a unit's main process in the machine; 0 when there is none."""
         return int(self.show(unit, "MainPID") or 0)
 
     def wait_right(self, *, timeout: float = 60) -> None:
-        """Wait until the hub answers and the daemon's last pass found everything right."""
+        """Wait until the hub answers and the daemon has ended a pass since it was started and found everything right."""
         self.hub.wait_healthy(timeout)
-        self.wait_until(lambda: self.hubd("status", check=False).code == 0, "`hubd status` all right", timeout=timeout)
+        self.wait_until(self._is_right, "`hubd status` all right", timeout=timeout)
+
+    def _is_right(self) -> bool:
+        found = self.status()
+        daemon, last = found["daemon"], found["last_pass"]
+        if not daemon or not last or found["state"] != "right":
+            return False
+        return daemon["pass_since"] is None and last["ended"] > daemon["since"]
 
 
 @contextmanager

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from commands import run
 from waiting import wait_for
 
+GROUPS = Path("/sys/fs/cgroup")
+UNIFIED = GROUPS / "unified"
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1): start poweroff.target
 OPTIONS = ("--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--resolv-conf=replace-host")
+
+# Enter the control groups named before `--`, then become the program after it.
+IN_GROUPS = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
 
 class Boot:
@@ -23,8 +31,10 @@ class Boot:
     def __init__(self, root: Path, options: Sequence[str], *, console: Path, env: Mapping[str, str]) -> None:
         self._console = console
         with console.open("ab") as output:
+            self._groups = _own_groups()
+            enter = ("sh", "-c", IN_GROUPS, "sh", *map(str, self._groups), "--")
             self.process = subprocess.Popen(
-                ("systemd-nspawn", *OPTIONS, "--timezone=off", f"--directory={root}", *options),
+                (*enter, "systemd-nspawn", *OPTIONS, "--timezone=off", f"--directory={root}", *options),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -45,6 +55,7 @@ class Boot:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.pull_the_plug()
+        self._remove_groups()
 
     def pull_the_plug(self) -> None:
         """End every process of the machine at once: the kernel does so when its PID 1 dies."""
@@ -55,6 +66,16 @@ class Boot:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(20)
+        self._remove_groups()
+
+    def _remove_groups(self) -> None:
+        for group in self._groups:
+            # The kernel lets go of the last process a moment after it has ended.
+            for _ in range(40):
+                run(("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"), check=False)
+                if not group.exists():
+                    break
+                time.sleep(0.05)
 
     def _find_pid1(self) -> int:
         """nspawn's child whose number in the innermost namespace is 1; 0 when there is none yet."""
@@ -65,6 +86,24 @@ class Boot:
                 if innermost_pid(int(child)) == 1:
                     return int(child)
         return 0
+
+
+def _own_groups() -> list[Path]:
+    """Control groups for one machine alone, in each hierarchy that systemd uses.
+
+    nspawn puts a machine into a group `payload` below its own. Two machines in one such group see each other's services as
+    processes of nowhere: their systemds then cannot kill what is left of a service of the same name.
+    """
+    made = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("name=systemd", ""):
+            hierarchy = GROUPS / "systemd" if controllers else UNIFIED if UNIFIED.is_dir() else GROUPS
+            group = hierarchy / path.strip("/") / f"hubd-test-{os.getpid()}-{time.monotonic_ns()}"
+            with contextlib.suppress(OSError):
+                group.mkdir()
+                made.append(group)
+    return made
 
 
 def innermost_pid(pid: int) -> int:

@@ -55,13 +55,12 @@ def test_visitors_are_told_to_come_back_until_the_hub_is_there(installed: Instal
     assert installed.pages[-1].status in (200, 302), "at last the hub answers"
 
 
-def test_install_leaves_no_world_readable_secret(hub_machine: HubMachine) -> None:
-    listed = hub_machine.run(("find", "/opt/hub/state", "-type", "f", "-perm", "/044", "-printf", "%P %m %g\n")).out.split("\n")
-    open_files = {line.split()[0]: line.split()[1:] for line in listed if line}
-    for_services = {"jupyterhub.json", "proxy/traefik.toml", "proxy/rules/rules.toml", "proxy/rules/hubd.toml"}
-    assert {name for name, (mode, _) in open_files.items() if mode.endswith(("4", "5", "6", "7"))} <= {"proxy/rules/rules.toml"}
-    assert {name for name in open_files if "secret" in name or "password" in name or "token" in name} == set()
-    assert for_services & set(open_files)
+def test_state_is_closed_to_others(hub_machine: HubMachine) -> None:
+    read_by_all = hub_machine.run(("find", "/opt/hub/state", "-type", "f", "-perm", "-o=r", "-printf", "%P\n")).out.split()
+    assert set(read_by_all) <= {"bootstrap.lock"}
+    secret = hub_machine.run(("find", "/opt/hub/state/hub", "-type", "f", "!", "-perm", "0600", "-printf", "%P %m\n")).out
+    assert secret == ""
+    assert hub_machine.run(("find", "/opt/hub", "-perm", "-o=w", "!", "-type", "l", "!", "-perm", "-1000")).out == ""
 
 
 @pytest.fixture(scope="module")

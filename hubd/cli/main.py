@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Name to module and attribute: a command's imports are paid for only when it is used.
 COMMANDS = {
     "apply": ("hubd.cli.passes", "apply"),
+    "completion": ("hubd.cli.completion", "completion"),
     "config": ("hubd.cli.config", "config_commands"),
     "daemon": ("hubd.cli.daemon", "daemon"),
     "logs": ("hubd.cli.logs", "logs"),
@@ -40,14 +41,14 @@ class Context:
         """The sections of config.yaml that the declared plugins bring."""
         from hubd.config.parse import declared_plugins
         from hubd.config.problems import ConfigInvalid
+        from hubd.flow.source import plugins_of, read_text
 
         try:
-            text = self.layout.config_file.read_bytes()
+            text = read_text(self.layout)
             if b"plugins" not in text or not declared_plugins(text):
                 return {}
-        except (OSError, ConfigInvalid):
+        except ConfigInvalid:
             return {}
-        from hubd.flow.source import plugins_of
 
         return plugins_of(text, self.layout).sections()
 
@@ -86,6 +87,7 @@ class Commands(click.Group):
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--prefix", type=click.Path(path_type=Path), envvar="HUBD_PREFIX", default=DEFAULT_PREFIX, show_default=True,
+              is_eager=True,  # --help lists the commands of that hub's plugins
               help="The folder the hub is installed in.")  # fmt: skip
 @click.version_option(__version__, prog_name="hubd")
 @click.pass_context
@@ -106,7 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit code."""
     try:
-        code = root.main(arguments, prog_name="hubd", standalone_mode=False)
+        # A shell that completes a word gets no further than this context.
+        before = Context(Layout(Path(os.environ.get("HUBD_PREFIX", DEFAULT_PREFIX))))
+        code = root.main(arguments, prog_name="hubd", standalone_mode=False, obj=before)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except HubdError as error:
         _say_error(error)

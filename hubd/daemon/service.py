@@ -70,6 +70,7 @@ class Daemon:
         self._background(self._watch_file)
         self.wake("hubd started")
         self._open("control")
+        self._open("spawn")
         notify("READY=1", "STATUS=Looking at the machine")
         while not self.passes.stop.is_set():
             reason = self._next_reason()

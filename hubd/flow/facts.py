@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
 from hubd.layout import Layout
@@ -38,7 +39,7 @@ def _recorded(layout: Layout) -> Facts:
         if name.endswith(".json") and not name.startswith("."):
             try:
                 facts[name.removesuffix(".json")] = dict(json.loads(files.read(layout.facts / name) or b""))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, HubdError):
                 continue
     return facts
 

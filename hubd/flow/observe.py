@@ -24,3 +24,5 @@ def look(host: Host, resource: Resource) -> Any:
         return error
     except OSError as error:
         return HubdError(f"{resource.id} cannot be looked at", why=error.strerror or str(error), retry=True)
+    except Exception as error:  # noqa: BLE001  # a bug in one resource, perhaps a plugin's, must not end the pass
+        return HubdError(f"{resource.id} cannot be looked at", why=f"{type(error).__name__}: {error}")

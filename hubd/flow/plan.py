@@ -27,8 +27,12 @@ def gap_of(resource: Resource, seen: Any, *, removal: bool = False) -> Gap | Non
     """The gap of one resource, or None when it is right."""
     if isinstance(seen, HubdError):
         return Gap(resource, error=seen, removal=removal)
-    if steps := resource.steps(seen):
-        return Gap(resource, steps=steps, removal=removal)
-    if progress := resource.progress(seen):
-        return Gap(resource, progress=progress, error=progress.error, removal=removal)
+    try:
+        if steps := resource.steps(seen):
+            return Gap(resource, steps=steps, removal=removal)
+        if progress := resource.progress(seen):
+            return Gap(resource, progress=progress, error=progress.error, removal=removal)
+    except Exception as error:  # noqa: BLE001  # a bug in one resource, perhaps a plugin's, must not end the pass
+        told = HubdError(f"what {resource.id} needs cannot be told", why=f"{type(error).__name__}: {error}")
+        return Gap(resource, error=told, removal=removal)
     return None

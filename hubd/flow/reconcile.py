@@ -38,7 +38,7 @@ def reconcile(host: Host, *, act: bool, tell: Tell, stop: threading.Event | None
         return Pass(found, broken=wishes.broken)
 
     claimed = record.claim(before, wishes)
-    if found.changes:
+    if found.changes or before.damaged:
         record.write(layout, claimed)
     outcomes = apply(host, wishes.resources, found, tell=tell, stop=stop)
     whole = Pass(found, outcomes, wishes.broken, facts_changed=facts.read(layout) != known)

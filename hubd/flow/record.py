@@ -28,10 +28,15 @@ def read(layout: Layout) -> Record:
         if data is None:
             return Record()
         value = json.loads(data)
-        if value["version"] != VERSION or not isinstance(value["owned"], dict):
+        if value["version"] != VERSION:
             raise ValueError(f"it has version {value['version']}")
-        return Record(value["owned"], value.get("last", {}))
-    except (ValueError, KeyError, TypeError, HubdError) as error:
+        owned, last = value["owned"], value.get("last", {})
+        if not isinstance(owned, dict) or not isinstance(last, dict):
+            raise ValueError("it does not say what is owned")
+        for entry in owned.values():
+            _gone({part: entry[part] for part in ("kind", "part", "memo")})
+        return Record(owned, last)
+    except (ValueError, LookupError, TypeError, HubdError) as error:
         return Record(damaged=f"{layout.record} is damaged ({error})")
 
 
@@ -41,15 +46,15 @@ def removals(record: Record, wanted: Desired) -> tuple[Resource, ...]:
     What belongs to a plugin that raised is left alone, and so is everything while a choice is still to be made: not
     all wishes are known in such a pass.
     """
-    if any(resource.decides for resource in wanted.resources):
+    if _undecided(wanted):
         return ()
     names = {broken.plugin for broken in wanted.broken}
     kept = {each.id for each in wanted.resources}
     found = []
     for identity, entry in reversed(tuple(record.owned.items())):
-        if identity in kept or entry["part"] in names or entry["kind"] not in KINDS:
+        if identity in kept or entry["part"] in names:
             continue
-        gone = KINDS[entry["kind"]].gone(entry["memo"])
+        gone = _gone(entry)
         if gone is not None:
             found.append(gone)
     return tuple(found)
@@ -66,17 +71,29 @@ def claim(record: Record, wanted: Desired) -> Record:
 
 
 def settle(record: Record, wanted: Desired, outcomes: Iterable[Outcome], last: Mapping[str, Any]) -> Record:
-    """The record after a pass: what is gone is forgotten, what could not be removed stays owned."""
+    """The record after a pass: what is gone is forgotten, what was not or could not be removed stays owned."""
+    if _undecided(wanted):
+        return Record(record.owned, last)
     unfinished = {outcome.id for outcome in outcomes if outcome.result in (Result.FAILED, Result.HELD, Result.RUNNING)}
     names = {broken.plugin for broken in wanted.broken}
     kept = {each.id for each in wanted.resources}
     owned = {}
     for identity, entry in record.owned.items():
-        kind = KINDS.get(entry["kind"])
-        gone = kind.gone(entry["memo"]) if kind else None
-        if identity in kept or entry["part"] in names or (gone is not None and gone.id in unfinished):
+        gone = _gone(entry)
+        unknown = entry["kind"] not in KINDS or entry["part"] in names
+        if identity in kept or unknown or (gone is not None and gone.id in unfinished):
             owned[identity] = entry
     return Record(owned, last)
+
+
+def _gone(entry: Mapping[str, Any]) -> Resource | None:
+    """What takes an owned thing away; None for what stays, and for kinds of a newer hubd."""
+    kind = KINDS.get(entry["kind"])
+    return kind.gone(entry["memo"]) if kind else None
+
+
+def _undecided(wanted: Desired) -> bool:
+    return any(resource.decides for resource in wanted.resources)
 
 
 def write(layout: Layout, record: Record) -> None:

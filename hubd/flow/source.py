@@ -8,6 +8,8 @@ import hubd
 from hubd.config.model import Config
 from hubd.config.parse import declared_plugins, parse, parse_node, unreadable
 from hubd.config.text import read
+from hubd.errors import HubdError
+from hubd.host import files
 from hubd.layout import Layout
 from hubd.plugin_loader import Plugins, load
 
@@ -15,9 +17,13 @@ from hubd.plugin_loader import Plugins, load
 def read_text(layout: Layout) -> bytes:
     """The file's bytes. Raises ConfigInvalid when it is missing, unreadable or no file."""
     try:
-        return layout.config_file.read_bytes()
-    except OSError as error:
+        # Not `read_bytes`: that waits for ever where a pipe is in the file's place, and eats all memory where a device is.
+        data = files.read(layout.config_file)
+    except HubdError as error:
         raise unreadable(layout.config_file, error) from error
+    if data is None:
+        raise unreadable(layout.config_file, None)
+    return data
 
 
 def plugins_of(text: bytes, layout: Layout) -> Plugins:

@@ -18,27 +18,37 @@ def last_pass(whole: Pass, wanted: Wanted, plugins: Plugins, *, started: float, 
     """The newest pass as JSON values, for the record."""
     counts = Counter(outcome.result.value for outcome in whole.outcomes if outcome.result is not Result.RIGHT)
     trouble = [_told(outcome) for outcome in whole.outcomes if outcome.result is Result.FAILED]
+    mentioned = notices(wanted, plugins)  # asking for them may show that one more plugin is broken
+    broken = dict.fromkeys((*whole.broken, *plugins.broken))
     trouble += [{"id": f"plugin:{each.plugin}", "what": f"the plugin {each.plugin} is left out", "why": each.why,
-                 "fix": "Mend or remove it; all other parts go on.", "retry": False} for each in whole.broken]  # fmt: skip
+                 "fix": "Mend or remove it; all other parts go on.", "retry": False} for each in broken]  # fmt: skip
     if damaged:
         trouble.append({"id": "record", "what": damaged, "why": "", "retry": False,
                         "fix": "It was set aside and a new one begun; nothing on the machine was lost."})  # fmt: skip
     return {
         "started": started,
         "ended": ended,
-        "right": whole.plan.right + sum(outcome.result is Result.RIGHT for outcome in whole.outcomes),
+        "right": _right(whole),
         "counts": dict(counts),
         "fixed": [outcome.say for outcome in whole.of(Result.FIXED)][:50],
         "running": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.RUNNING)],
         "held": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.HELD)],
         "trouble": trouble,
-        "notices": [{"say": notice.say, "fix": notice.fix} for notice in notices(wanted, plugins)],
+        "notices": [{"say": notice.say, "fix": notice.fix} for notice in mentioned],
     }
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
     error = outcome.error or HubdError(outcome.say)
     return {"id": outcome.id, "what": error.what, "why": error.why, "fix": error.fix, "retry": error.retry}
+
+
+def _right(whole: Pass) -> int:
+    """How many were right in the end without a step: each once, though what needs a changed one was looked at twice."""
+    gaps = {gap.resource.id for gap in whole.plan.gaps}
+    mended = sum(outcome.result is Result.RIGHT and outcome.id in gaps for outcome in whole.outcomes)
+    lost = sum(outcome.result is not Result.RIGHT and outcome.id not in gaps for outcome in whole.outcomes)
+    return whole.plan.right + mended - lost
 
 
 def exit_code(whole: Pass) -> ExitCode:

@@ -36,6 +36,9 @@ class Systemd:
 
     def define(self, unit: Program | Listener) -> None:
         path = systemctl.unit_path(self._units, unit.name)
+        if isinstance(unit, Listener) and self.look(unit.name).is_active:
+            # systemd drops a held socket whose address changes, and goes on calling it active.
+            self.stop(unit.name)
         files.write_atomic(path, self.render(unit).encode(), mode=0o644)
         self._change(systemctl.daemon_reload())
 

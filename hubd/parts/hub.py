@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hubd.hooks import Notice, Settings, Wanted, hookimpl
-from hubd.layout import HUB_ACCOUNT, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
+from hubd.layout import DAEMON_UNIT, HUB_ACCOUNT, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
 from hubd.resources.base import Resource
 from hubd.resources.file import File
 from hubd.resources.secret import Secret
@@ -99,7 +99,11 @@ def hub(wanted: Wanted, settings: str) -> Program:
         kind="notify",
         directory=layout.hub_state,
         environment=(("PATH", f"{wanted.hub}/bin:/usr/local/bin:/usr/bin:/bin"), ("HOME", str(layout.hub_state))),
-        relations=(("After", f"network.target {PROXY_UNIT}"), ("Wants", PROXY_UNIT), ("StartLimitIntervalSec", "0")),
+        relations=(
+            ("After", f"network.target {DAEMON_UNIT} {PROXY_UNIT}"),
+            ("Wants", PROXY_UNIT),
+            ("StartLimitIntervalSec", "0"),
+        ),
         properties=(
             *service_properties(HUB_PROPERTIES, writable=(layout.hub_state, layout.proxy_rules)),
             ("NotifyAccess", "main"),

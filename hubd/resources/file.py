@@ -85,7 +85,8 @@ class NoFile(Resource):
         return _see(self.path)
 
     def steps(self, seen: SeenFile) -> tuple[Step, ...]:
-        if seen.kind in ("", "directory"):
+        # Whatever else lies there now is not what hubd wrote.
+        if seen.kind != "file":
             return ()
         return (Step(f"remove {self.path}", lambda host: files.remove(self.path)),)
 

@@ -46,14 +46,13 @@ class HubPeople(Resource):
 
     def observe(self, host: Host) -> SeenPeople:
         try:
-            users = self._pages(host, "users")
-            groups = self._pages(host, "groups")
+            users = {user["name"]: bool(user["admin"]) for user in self._pages(host, "users")}
+            groups = {group["name"]: frozenset(group["users"]) for group in self._pages(host, "groups")}
         except HubdError as error:
             return SeenPeople(why=str(error))
-        return SeenPeople(
-            {user["name"]: bool(user["admin"]) for user in users},
-            {group["name"]: frozenset(group["users"]) for group in groups},
-        )
+        except (ValueError, LookupError, TypeError) as error:
+            return SeenPeople(why=f"what answers there is not the hub ({type(error).__name__})")
+        return SeenPeople(users, groups)
 
     def steps(self, seen: SeenPeople) -> tuple[Step, ...]:
         if seen.why:

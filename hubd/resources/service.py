@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hubd.errors import CommandFailed, HubdError
@@ -41,16 +42,25 @@ class Service(Resource):
     def steps(self, seen: UnitState) -> tuple[Step, ...]:
         effect = f"; {self.effect}" if self.effect else ""
         if not seen.is_active:
-            return (Step(f"start {self.unit}", self._restart),)
+            return (Step(f"start {self.unit}", self._start),)
         if self.settings and seen.settings != self.settings:
             return (Step(f"restart {self.unit} with its new settings{effect}", self._restart),)
         if not seen.enabled:
             return (Step(f"start {self.unit} at every boot", lambda host: host.init.start(self.unit)),)
         return ()
 
+    def _start(self, host: Host) -> None:
+        # What is starting already, at boot or by somebody's hand, is waited for: starting it anew would be a second outage.
+        self._do(host, host.init.start)
+        if self.settings and host.init.look(self.unit).settings != self.settings:
+            self._restart(host)
+
     def _restart(self, host: Host) -> None:
+        self._do(host, host.init.restart)
+
+    def _do(self, host: Host, act: Callable[[str], None]) -> None:
         try:
-            host.init.restart(self.unit)
+            act(self.unit)
         except CommandFailed as error:
             told = telling_line(host.init.log(self.unit, lines=LOG_LINES))
             raise HubdError(
@@ -107,10 +117,15 @@ class Answering(Resource):
 
 _TELLING = re.compile(r"error|critical|exception|denied|refused|in use|no such|failed", re.IGNORECASE)
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# What systemd adds to the log of a unit says that it failed, never why.
+_SYSTEMD = re.compile(r"\S+\.(service|socket): |Failed to start |Start(ed|ing) |Stopp(ed|ing) ")
+
 
 def telling_line(lines: tuple[str, ...]) -> str:
     """The line of a log that most likely tells why a program did not come up: the last that names an error."""
-    spoken = [line.strip() for line in lines if line.strip()]
-    telling = [line for line in spoken if _TELLING.search(line) and "Main process exited" not in line]
+    plain = [_COLOUR.sub("", line).strip() for line in lines]
+    spoken = [line for line in plain if line]
+    telling = [line for line in spoken if _TELLING.search(line) and not _SYSTEMD.match(line)]
     chosen = telling or spoken
     return chosen[-1][:400] if chosen else ""

@@ -1,0 +1,121 @@
+"""Hub, proxy and daemon are restarted and killed under people's feet: kernels live on, and nobody is turned away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ContextManager
+
+import pytest
+
+from hub import KERNEL, HubMachine
+from hubclient import Kernel, Server
+from watcher import Answer, Watcher
+
+MOST_LOST = 4
+
+
+@pytest.fixture(scope="module")
+def server(hub_machine: HubMachine) -> Server:
+    return hub_machine.sign_in("ada").start_server()
+
+
+@pytest.fixture(scope="module")
+def kernel(server: Server) -> Kernel:
+    started = server.start_kernel(KERNEL)
+    started.run("import os; kept = 41; born = os.getpid()")
+    return started
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """sign_in: what strangers get from the sign-in page; server: what ada gets from her running server."""
+
+    sign_in: Watcher
+    server: Watcher
+
+    @property
+    def bad(self) -> list[Answer]:
+        return self.sign_in.bad("sign-in") + self.server.bad("server")
+
+
+Watch = Callable[[], ContextManager[Watched]]
+
+
+@pytest.fixture
+def watched(hub_machine: HubMachine, server: Server, artefacts: Path) -> Watch:
+    """Asks for the sign-in page and for the running server all the time while a block runs; what came is kept."""
+
+    @contextmanager
+    def watch() -> Iterator[Watched]:
+        strangers = Watcher({"sign-in": f"{hub_machine.hub.url}/hub/login"})
+        ada = Watcher({"server": f"{server.url}api/status"}, server.person.session)
+        with strangers, ada:
+            yield Watched(strangers, ada)
+        (artefacts / "watched.json").write_text(json.dumps(strangers.summary() | ada.summary(), indent=1))
+
+    return watch
+
+
+def lives_on(kernel: Kernel) -> bool:
+    """Whether it is the same process with the same memory, over a websocket made now."""
+    kernel.connect()
+    return kernel.run("print(kept + 1, born == os.getpid())") == "42 True\n"
+
+
+@pytest.mark.parametrize("unit", ["hub", "proxy", "daemon"])
+def test_restart_loses_no_request_and_no_kernel(
+    hub_machine: HubMachine, kernel: Kernel, watched: Watch, unit: str
+) -> None:
+    before = hub_machine.main_pid(unit)
+    with watched() as seen:
+        hub_machine.run(("systemctl", "restart", hub_machine.unit(unit)))
+        hub_machine.wait_right()
+    after = hub_machine.main_pid(unit)
+    assert after not in (0, before)
+    assert seen.bad == []
+    assert len(seen.sign_in.answers["sign-in"]) > 10
+    assert lives_on(kernel)
+
+
+@pytest.mark.parametrize("unit", ["hub", "daemon"])
+def test_websocket_stays_open_while_hub_or_daemon_restarts(hub_machine: HubMachine, kernel: Kernel, unit: str) -> None:
+    kernel.connect()
+    hub_machine.run(("systemctl", "restart", hub_machine.unit(unit)))
+    assert kernel.run("kept + 1") == "42"
+    hub_machine.wait_right()
+    assert kernel.run("kept + 2") == "43"
+
+
+def test_sign_in_sent_while_the_hub_restarts_is_answered(hub_machine: HubMachine) -> None:
+    restart = hub_machine.popen(("systemctl", "restart", hub_machine.unit("hub")))
+    assert hub_machine.sign_in("ada").get("home").status_code == 200
+    assert restart.wait(60) == 0
+    hub_machine.wait_right()
+
+
+@pytest.mark.parametrize("unit", ["hub", "proxy", "daemon"])
+def test_killed_service_comes_back_by_itself(hub_machine: HubMachine, kernel: Kernel, watched: Watch, unit: str) -> None:
+    before = hub_machine.main_pid(unit)
+    with watched() as seen:
+        hub_machine.run(("kill", "-KILL", str(before)))
+        hub_machine.wait_until(lambda: hub_machine.main_pid(unit) not in (0, before), f"a new {unit}")
+        hub_machine.wait_right()
+    if unit != "proxy":
+        assert seen.server.bad("server") == [], "running servers do not notice"
+    if unit == "daemon":
+        assert seen.sign_in.bad("sign-in") == []
+    # What a killed process had in its hands is lost, and no more than that.
+    assert len(seen.bad) <= MOST_LOST, seen.bad
+    assert lives_on(kernel)
+
+
+def test_server_stops_for_its_person_after_all_that(hub_machine: HubMachine, server: Server, kernel: Kernel) -> None:
+    kernel.stop()
+    server.person = hub_machine.sign_in("ada")
+    server.person.get("home")
+    server.person.stop_server()
+    assert hub_machine.show("hubd-user-ada.service", "ActiveState") == "inactive"
