@@ -97,7 +97,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {problem}" for problem in status["config_problems"])
     daemon = status.get("daemon")
     if daemon is None:
-        yield "hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: systemctl start hubd"
+        start = status.get("start_hubd", "systemctl start hubd")
+        yield f"hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: {start}"
     elif daemon.get("pass_since"):
         yield f"A pass is under way: {daemon['doing'] or 'looking'}"
     last = status.get("last_pass") or {}

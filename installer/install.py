@@ -24,7 +24,7 @@ from hubd.show import error_lines, event_line, summary_lines
 from hubd.tools.program import environment_file_text
 from hubd_installer import first_config
 from hubd_installer.options import Options, parse
-from hubd_installer.passwords import first_passwords, read_given
+from hubd_installer.passwords import first_passwords, forget_shown, read_given
 from hubd_installer.progress import Progress
 
 JOBS_LIMIT = 7200.0
@@ -72,6 +72,7 @@ def install(options: Options, progress: Progress) -> int:
     for line in summary_lines(ended.summary):
         print(line, flush=True)
     _farewell(progress, config, ended, made)
+    forget_shown(layout)
     return int(ended.code)
 
 

@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 
 from hubd.errors import HubdError, UsageError
-from hubd.host import Host
-from hubd.layout import HUB_ACCOUNT
+from hubd.host import Host, files
+from hubd.layout import HUB_ACCOUNT, Layout
 
 # Letters and digits that are not taken for one another when they are read from a screen.
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -16,17 +16,37 @@ SHORTEST = 7
 
 
 def first_passwords(host: Host, admins: tuple[str, ...], given: Path | None) -> dict[str, str]:
-    """Give each admin without a password one; returns those that were made up, to be shown once."""
+    """Give each admin without a password one; returns those that were made up, to be shown until `forget_shown`.
+
+    What is still to be shown is kept in a file for root alone: an installation that is killed in between shows it in
+    its next run, when it can no longer be had from its hash.
+    """
     known = set(json.loads(_tool(host, "known").decode() or "[]"))
     word = read_given(given) if given else ""
-    shown = {}
+    pending = _pending(host.layout)
     for name in admins:
         if name not in known:
-            password = word or made_up()
-            _tool(host, "set", name, stdin=password.encode())
+            password = word or pending.setdefault(name, made_up())
             if not word:
-                shown[name] = password
-    return shown
+                files.write_atomic(_pending_file(host.layout), json.dumps(pending).encode(), mode=0o600)
+            _tool(host, "set", name, stdin=password.encode())
+    return {name: password for name, password in pending.items() if name in admins}
+
+
+def forget_shown(layout: Layout) -> None:
+    """The made up passwords have been shown: nothing keeps them any longer."""
+    files.remove(_pending_file(layout))
+
+
+def _pending_file(layout: Layout) -> Path:
+    return layout.secrets / "first-passwords.json"
+
+
+def _pending(layout: Layout) -> dict[str, str]:
+    try:
+        return dict(json.loads(files.read(_pending_file(layout)) or b"{}"))
+    except (ValueError, TypeError):
+        return {}
 
 
 def read_given(path: Path) -> str:

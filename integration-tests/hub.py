@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 RELEASED = ("bootstrap.py", "pyproject.toml", "LICENSE", "README.md", "config", "hubd", "installer", "plugins")
 INSIDE = "/root/hubd"
 COMMAND = ("python3", f"{INSIDE}/bootstrap.py", "--admin", "ada")
-KERNEL, DISPLAYED = "python", "Python 3"
+KERNEL, DISPLAYED = "science", "Python (science)"
 UNITS = {"hub": "jupyterhub.service", "proxy": "jupyterhub-proxy.service", "daemon": "hubd.service"}
 
 # Work on tests alone goes faster with an installation that is kept in this folder; remove it after any change of the product.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -46,7 +48,8 @@ class Hub:
         form = {"username": name, "password": password, "_xsrf": xsrf(session, "/hub/")}
         answer = session.post(f"{self.url}/hub/login?next=", data=form, allow_redirects=False, timeout=TIMEOUT)
         if answer.status_code != 302:
-            raise SignInRefused(f"{name}: {answer.status_code} {answer.text[:2000]}")
+            told = re.search(r'class="login_error">([^<]*)<', answer.text)
+            raise SignInRefused(f"{name}: {answer.status_code} {unescape(told[1]) if told else answer.text[:2000]}")
         return Person(self, name, session)
 
     def api(self, token: str, method: str, path: str, body: object = None) -> requests.Response:
@@ -78,7 +81,7 @@ class Person:
         self.session.get(f"{self.hub.url}/hub/home", timeout=TIMEOUT)
         where = f"{self.name}/servers/{quote(server)}" if server else f"{self.name}/server"
         asked = self.api("POST", f"users/{where}")
-        if asked.status_code not in (201, 202, 400):  # 400: it is running already
+        if asked.status_code not in (201, 202) and "already" not in asked.text:
             raise AssertionError(f"starting {started.path}: {asked.status_code} {asked.text[:1000]}")
         wait_for(started.ready, f"the server {started.path}", timeout=timeout, every=0.1)
         return started

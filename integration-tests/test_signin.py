@@ -35,13 +35,13 @@ def test_new_notebook_gets_the_default_kernel(server: Server) -> None:
 def test_named_server_runs_beside_the_default_one(hub_machine: HubMachine, server: Server) -> None:
     kernel = server.start_kernel(KERNEL)
     kernel.run("kept = 41")
-    second = server.person.start_server("second one")
+    second = server.person.start_server("second")
     assert second.kernelspecs() == {KERNEL: DISPLAYED}
     units = hub_machine.run(("systemctl", "list-units", "--plain", "--no-legend", "hubd-user-*")).out
     assert len(units.splitlines()) == 2, units
     assert second.run(WHERE, KERNEL).split()[2] == "ada"
     assert kernel.run("kept + 1") == "42"
-    server.person.stop_server("second one")
+    server.person.stop_server("second")
     assert kernel.run("kept + 2") == "43", "the end of one server is not the end of the other"
     kernel.stop()
 

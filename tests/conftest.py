@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from fakes import FakeHost, Owners
 
-PROGRAMS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill", "os.killpg"))
+PROGRAMS = frozenset(
+    ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill", "os.killpg")
+)
 NETWORK = frozenset(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"))
 WRITES = frozenset(("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "os.symlink", "os.link"))
 HANDS_OFF = ("/etc/", "/opt/hub", "/run/hubd", "/run/systemd", "/usr/local/", "/var/lib/")
@@ -53,7 +54,8 @@ class Guard:
             if event not in self.allowed or (event in NETWORK and not _is_here(event, arguments)):
                 self._refuse(event, arguments)
         elif event in WRITES or (event == "open" and _writes(arguments)):
-            if any(str(_path(each)).startswith(HANDS_OFF) for each in arguments[:2]):
+            named = arguments[1:2] if event in ("os.symlink", "os.link") else arguments[:2]
+            if any(str(_path(each)).startswith(HANDS_OFF) for each in named):
                 self._refuse(event, arguments)
 
     def _refuse(self, event: str, arguments: tuple[Any, ...]) -> None:

@@ -163,7 +163,9 @@ class FakeWeb:
         self.down: dict[str, str] = {}
         self.probed: list[str] = []
 
-    def ask(self, method: str, url: str, *, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 5) -> Answer:
+    def ask(
+        self, method: str, url: str, *, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 5
+    ) -> Answer:
         self.asked.append((method, url, body))
         self.headers.append(headers or {})
         return self.answer(method, url, body)
@@ -193,6 +195,7 @@ class FakeHost(Host):
         self.say = self.said.append
         self.sleep = self.slept.append
         self.clock = lambda: self.now
+        self.ticks = lambda: sum(self.slept)
 
     def processes_using(self, folder: Path) -> int:
         return self.processes.get(folder, 0)
@@ -226,10 +229,10 @@ class Owners:
         old = self._owned.get((status.st_dev, status.st_ino), (-1, -1))
         self._owned[status.st_dev, status.st_ino] = (old[0] if uid == -1 else uid, old[1] if gid == -1 else gid)
 
-    def _looked(self, path: Path) -> files.Found | None:
-        found = self._look(path)
-        if found is None:
-            return None
+    def _looked(self, path: Path, *, names: bool = True) -> files.Found | None:
+        found = self._look(path, names=names)
+        if found is None or not names:
+            return found
         status = path.lstat()
         uid, gid = self._owned.get((status.st_dev, status.st_ino), (-1, -1))
         return replace(found, owner=self._name(uid, found.owner), group=self._name(gid, found.group))
@@ -286,33 +289,45 @@ class Thing(Resource):
             self.world[self.label] = self.wanted
 
 
-def hub_api(people: dict[str, bool], groups: dict[str, set[str]]) -> Callable[[str, str, Any], Answer]:
+class HubApi:
     """What the REST API of a hub with these users and groups answers; it changes them as it is told."""
 
-    def answer(method: str, url: str, body: Any) -> Answer:
+    def __init__(self, people: dict[str, bool], groups: dict[str, set[str]]) -> None:
+        self.people, self.groups = people, groups
+
+    def __call__(self, method: str, url: str, body: Any) -> Answer:
         path, _, query = url.partition("/hub/api/")[2].partition("?")
-        if not path:
+        what, *rest = path.split("/")
+        if not what:
             return Answer(200)
-        parts = path.split("/")
         if method == "GET":
-            offset, limit = (int(dict(each.split("=") for each in query.split("&"))[key]) for key in ("offset", "limit"))
-            users: list[dict[str, Any]] = [{"name": name, "admin": admin} for name, admin in people.items()]
-            named = [{"name": name, "users": sorted(members)} for name, members in groups.items()]
-            return Answer(200, json.dumps((users if parts == ["users"] else named)[offset : offset + limit]).encode())
-        if parts == ["users"]:
-            people.update(dict.fromkeys(body["usernames"], body["admin"]))
-        elif parts[0] == "users" and method == "DELETE":
-            del people[parts[1]]
-        elif parts[0] == "users":
-            people[parts[1]] = body["admin"]
-        elif len(parts) == 2 and method == "POST":
-            groups[parts[1]] = set()
-        elif len(parts) == 2:
-            del groups[parts[1]]
-        elif method == "POST":
-            groups[parts[1]] |= set(body["users"])
-        else:
-            groups[parts[1]] -= set(body["users"])
+            asked = dict(each.split("=") for each in query.split("&"))
+            start = int(asked["offset"])
+            return Answer(200, json.dumps(self._shown(what)[start : start + int(asked["limit"])]).encode())
+        (self._change_people if what == "users" else self._change_groups)(method, rest, body)
         return Answer(204)
 
-    return answer
+    def _shown(self, what: str) -> list[dict[str, Any]]:
+        if what == "users":
+            return [{"name": name, "admin": admin} for name, admin in self.people.items()]
+        return [{"name": name, "users": sorted(members)} for name, members in self.groups.items()]
+
+    def _change_people(self, method: str, rest: list[str], body: Any) -> None:
+        if method == "POST":
+            self.people.update(dict.fromkeys(body["usernames"], body["admin"]))
+        elif method == "PATCH":
+            self.people[rest[0]] = body["admin"]
+        else:
+            del self.people[rest[0]]
+            for members in self.groups.values():
+                members.discard(rest[0])
+
+    def _change_groups(self, method: str, rest: list[str], body: Any) -> None:
+        if rest[1:] == ["users"] and method == "POST":
+            self.groups[rest[0]] |= set(body["users"])
+        elif rest[1:] == ["users"]:
+            self.groups[rest[0]] -= set(body["users"])
+        elif method == "POST":
+            self.groups[rest[0]] = set()
+        else:
+            del self.groups[rest[0]]

@@ -47,12 +47,19 @@ def _status(layout: Layout) -> dict[str, Any]:
         config_of(text, plugins_of(text, layout), layout)
     except ConfigInvalid as error:
         problems = tuple(error.lines())
-    return state_of(record.read(layout), config_problems=problems, daemon=None, now=time.time())
+    found = state_of(record.read(layout), config_problems=problems, daemon=None, now=time.time())
+    return {**found, "start_hubd": _how_to_start()}
+
+
+def _how_to_start() -> str:
+    from hubd.host.host import has_systemd
+
+    return "systemctl start hubd" if has_systemd() else "hubd daemon"
 
 
 def _watch(layout: Layout) -> None:
     if not daemon_answers(layout):
-        raise click.ClickException("nothing to watch: hubd is not running. Start it: systemctl start hubd")
+        raise click.ClickException(f"nothing to watch: hubd is not running. Start it: {_how_to_start()}")
     for message in messages(layout, {"do": "follow"}):
         if "event" in message:
             if line := event_line(message["event"]):

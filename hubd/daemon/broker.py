@@ -22,8 +22,9 @@ from hubd.tools.program import Program, environment_file_text
 from hubd.tools.sandbox import server_properties, unit_name
 
 # What the hub may say to a server. Anything else could change what the server's programs are.
-ALLOWED = re.compile(r"(JUPYTERHUB|JUPYTER|JPY|MEM|CPU)_[A-Z0-9_]{1,60}|LANG|LC_[A-Z]{1,20}|TZ")
-OURS = frozenset({"JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"})
+ALLOWED = re.compile(r"(JUPYTERHUB|JPY|MEM|CPU)_[A-Z0-9_]{1,60}|LANG|LC_[A-Z]{1,20}|TZ")
+# It names the program that the server is.
+REFUSED = frozenset({"JUPYTERHUB_SINGLEUSER_APP"})
 
 
 class Broker:
@@ -105,7 +106,7 @@ def _person(host: Host, user: str, policy: Mapping[str, Any]) -> Path:
 def _variables(asked: Any, policy: Mapping[str, Any], user: str, home: Path) -> list[tuple[str, str]]:
     if not isinstance(asked, dict):
         raise TypeError("env is not an object")
-    allowed = {name: str(value) for name, value in asked.items() if ALLOWED.fullmatch(name) and name not in OURS}
+    allowed = {name: str(value) for name, value in asked.items() if ALLOWED.fullmatch(name) and name not in REFUSED}
     limits = {"MEM_LIMIT": policy["memory"], "CPU_LIMIT": policy["cpu"]}
     told = {name: str(value) for name, value in limits.items() if value is not None}
     person = {"HOME": str(home), "USER": user, "LOGNAME": user}

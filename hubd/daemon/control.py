@@ -80,7 +80,10 @@ class Control:
     def _status(self, request: Message) -> Iterator[Message]:
         host = self._make_host()
         daemon = {**self._about, "pass_since": self._passes.going_since, "doing": self._passes.current}
-        told = status.status(record.read(host.layout), config_problems=self._passes.problems, daemon=daemon, now=host.clock())
+        told = status.status(
+            record.read(host.layout), config_problems=self._passes.problems, failure=self._passes.failure, daemon=daemon,
+            now=host.clock(),
+        )  # fmt: skip
         yield _done(ExitCode.DONE, told)
 
     def _follow(self, request: Message) -> Iterator[Message]:

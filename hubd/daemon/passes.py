@@ -46,6 +46,8 @@ class Passes:
         self.going_since: float | None = None
         self.current = ""
         self.problems: tuple[str, ...] = ()
+        # Why the newest pass came to no end; such a pass leaves no record (a full disk takes none).
+        self.failure: Mapping[str, Any] | None = None
         self.last: Ended | None = None
 
     def make(self, reason: str) -> Ended:
@@ -100,12 +102,14 @@ class Passes:
             return Ended(error.code, {"error": _error(error), "problems": list(self.problems)})
         except HubdError as error:
             log.error("%s", error)
-            return Ended(error.code, {"error": _error(error)})
+            self.failure = _error(error)
+            return Ended(error.code, {"error": self.failure})
         except Exception as error:
             log.exception("the pass failed")
             wrapped = HubdError("the pass failed", why=f"{type(error).__name__}: {error}", fix="See `hubd logs hubd`.")
-            return Ended(ExitCode.FAILED, {"error": _error(wrapped)})
-        self.problems = ()
+            self.failure = _error(wrapped)
+            return Ended(ExitCode.FAILED, {"error": self.failure})
+        self.problems, self.failure = (), None
         return Ended(exit_code(whole), summary(whole), tuple(each.job for each in whole.outcomes if each.job))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import graphlib
+import queue
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from hubd.errors import HubdError, Interrupted
@@ -27,7 +29,6 @@ class _Work:
     host: Host
     tell: Tell
     stop: threading.Event
-    lanes: dict[str, threading.Lock] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
 
@@ -57,21 +58,29 @@ def _concerned(wanted: Iterable[Resource], gaps: Mapping[str, Gap]) -> list[Reso
 
 
 def _run(work: _Work, resources: list[Resource], gaps: Mapping[str, Gap]) -> None:
-    waiting = {resource.id: resource for resource in resources}
-    going: dict[Future[Outcome], str] = {}
+    """Each as soon as what it needs has come out; of a lane one at a time, and those behind it keep no worker waiting."""
+    among = {resource.id: resource for resource in resources}
+    order = graphlib.TopologicalSorter({each.id: [need for need in each.needs if need in among] for each in resources})
+    order.prepare()
+    busy: set[str] = set()
+    behind: defaultdict[str, deque[Resource]] = defaultdict(deque)
+    ready: list[Resource] = []
+    ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="apply") as pool:
-        while waiting or going:
-            ready = [each for each in waiting.values() if not any(need in waiting for need in each.needs)]
-            ready = [each for each in ready if not any(need in going.values() for need in each.needs)]
-            for resource in ready:
-                del waiting[resource.id]
-                going[pool.submit(_one, work, resource, gaps.get(resource.id))] = resource.id
-            done, _ = wait(going, return_when=FIRST_COMPLETED)
-            for future in done:
-                del going[future]
-                outcome = future.result()
-                work.outcomes[outcome.id] = outcome
-                work.tell(Event("outcome", outcome.id, outcome.say, outcome.result))
+        while order.is_active():
+            for resource in (*ready, *(among[identity] for identity in order.get_ready())):
+                if resource.lane in busy:
+                    behind[resource.lane].append(resource)
+                    continue
+                busy |= {resource.lane} - {""}
+                pool.submit(_one, work, resource, gaps.get(resource.id)).add_done_callback(ended.put)
+            outcome = ended.get().result()
+            work.outcomes[outcome.id] = outcome
+            work.tell(Event("outcome", outcome.id, outcome.say, outcome.result))
+            order.done(outcome.id)
+            lane = among[outcome.id].lane
+            busy.discard(lane)
+            ready = [behind[lane].popleft()] if behind[lane] else []
 
 
 def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
@@ -81,10 +90,8 @@ def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
         return Outcome(resource.id, Result.HELD, f"waits for {held[0]}")
     if work.stop.is_set():
         return Outcome(resource.id, Result.HELD, "the pass was stopped", Interrupted("the pass was stopped"))
-    lane = work.lanes.setdefault(resource.lane, threading.Lock()) if resource.lane else contextlib.nullcontext()
     try:
-        with lane:
-            return _close(work, resource, gap)
+        return _close(work, resource, gap)
     except HubdError as error:
         return Outcome(resource.id, Result.FAILED, error.what, error)
     except Exception as error:  # noqa: BLE001  # a bug in one resource must not end the pass

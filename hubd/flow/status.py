@@ -59,9 +59,21 @@ def exit_code(whole: Pass) -> ExitCode:
     return ExitCode.PARTLY_APPLIED if whole.of(Result.FIXED) or whole.plan.right else ExitCode.FAILED
 
 
-def status(record: Record, *, config_problems: tuple[str, ...], daemon: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
-    """The state of the hub as JSON values: `state` is one of right, working, trouble, invalid, unknown."""
-    last = record.last
+def status(
+    record: Record,
+    *,
+    config_problems: tuple[str, ...],
+    daemon: Mapping[str, Any] | None,
+    now: float,
+    failure: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The state of the hub as JSON values: `state` is one of right, working, trouble, invalid, unknown.
+
+    failure: why a pass newer than the record's came to no end.
+    """
+    last = dict(record.last)
+    if failure:
+        last["trouble"] = [{"id": "pass", **failure}, *last.get("trouble", [])]
     if config_problems:
         state = "invalid"
     elif not last:
@@ -75,5 +87,5 @@ def status(record: Record, *, config_problems: tuple[str, ...], daemon: Mapping[
         "config_problems": list(config_problems),
         "daemon": daemon,
         "last_pass": last or None,
-        "when": ago(now - last["ended"]) if last else "never",
+        "when": ago(now - last["ended"]) if "ended" in last else "never",
     }

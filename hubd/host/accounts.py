@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,33 +29,41 @@ class Accounts:
         self._shadow = shadow
         self._people: dict[str, Account] | None = None
         self._groups: dict[str, frozenset[str]] | None = None
+        # A look that has begun before a change must not be kept after it.
+        self._guard = threading.Lock()
 
     def forget(self) -> None:
         """Look at the machine again at the next question."""
-        self._people = self._groups = None
+        with self._guard:
+            self._people = self._groups = None
 
     def get(self, name: str) -> Account | None:
         """The account called `name`, or None."""
-        if self._people is None:
-            expired = self._expired()
-            self._people = {
-                entry.pw_name: Account(
-                    entry.pw_name,
-                    entry.pw_uid,
-                    entry.pw_gid,
-                    Path(entry.pw_dir),
-                    entry.pw_gecos,
-                    entry.pw_name in expired,
-                )
-                for entry in pwd.getpwall()
-            }
-        return self._people.get(name)
+        with self._guard:
+            if self._people is None:
+                self._people = self._everybody()
+            return self._people.get(name)
 
     def members(self, group: str) -> frozenset[str] | None:
         """The members of a group (primary members not counted), or None where there is no such group."""
-        if self._groups is None:
-            self._groups = {entry.gr_name: frozenset(entry.gr_mem) for entry in grp.getgrall()}
-        return self._groups.get(group)
+        with self._guard:
+            if self._groups is None:
+                self._groups = {entry.gr_name: frozenset(entry.gr_mem) for entry in grp.getgrall()}
+            return self._groups.get(group)
+
+    def _everybody(self) -> dict[str, Account]:
+        expired = self._expired()
+        return {
+            entry.pw_name: Account(
+                entry.pw_name,
+                entry.pw_uid,
+                entry.pw_gid,
+                Path(entry.pw_dir),
+                entry.pw_gecos,
+                entry.pw_name in expired,
+            )
+            for entry in pwd.getpwall()
+        }
 
     def _expired(self) -> frozenset[str]:
         # The `spwd` module is gone in Python 3.13, so the file is read directly; its eighth field is a day count.

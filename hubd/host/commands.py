@@ -96,7 +96,7 @@ class Commands:
             )
         except FileNotFoundError as error:
             raise HubdError(f"the program {argv[0]} is not on this machine", why=str(error)) from error
-        except OSError as error:
+        except (OSError, KeyError) as error:  # KeyError: there is no such account
             raise HubdError(f"{argv[0]} could not be started", why=str(error), retry=True) from error
 
 
@@ -121,8 +121,9 @@ def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: flo
 
 def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, line: Line) -> tuple[str, str, bool]:
     assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(stdin)
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it need not read what it is given
+        process.stdin.write(stdin)
+        process.stdin.close()
     kept: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     pending: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
     deadline, timed_out = time.monotonic() + timeout, False
@@ -133,13 +134,14 @@ def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, l
             if time.monotonic() > deadline and not timed_out:
                 timed_out = True
                 kill_group(process)
-            for key, _ in selector.select(timeout=1):
+            for key, _ in selector.select(timeout=min(1.0, max(0.01, deadline - time.monotonic()))):
                 source: IO[bytes] = key.fileobj  # type: ignore[assignment]  # registered above, always a stream
                 chunk = os.read(source.fileno(), 65536)
-                if not chunk:
-                    selector.unregister(source)
                 kept[source] += chunk
                 *lines, pending[source] = (pending[source] + chunk).split(b"\n")
+                if not chunk:
+                    selector.unregister(source)
+                    lines = [pending[source]] if pending[source] else []
                 for text in lines:
                     line(text.decode(errors="replace"))
     process.wait()

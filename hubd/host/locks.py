@@ -25,11 +25,12 @@ def file_lock(path: Path, *, wait: float, what: str = "", waiting: Callable[[str
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise HubdError(f"{path} cannot be opened", why=error.strerror or str(error), fix="Run this as root.") from error
+        raise HubdError(f"{path} cannot be opened", why=error.strerror or str(error), fix="Run this with sudo.") from error
     try:
         _acquire(descriptor, wait=wait, waiting=waiting)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from holding it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {what}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

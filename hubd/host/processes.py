@@ -95,6 +95,7 @@ class Processes:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.state(program.name).is_active:
             raise HubdError(f"{program.name} is already running")
+        _end_rest(self._running(program.name))
         log = os.open(self._folder / f"{program.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = _spawn(program, log)
@@ -102,8 +103,13 @@ class Processes:
             raise HubdError(f"{program.name} could not be started", why=str(error), retry=True) from error
         finally:
             os.close(log)
-        mark = {"pid": process.pid, "started": _started(process.pid)}
-        files.write_atomic(self._folder / f"{program.name}.pid", json.dumps(mark).encode(), mode=0o600)
+        self.adopt(program.name, process.pid)
+
+    def adopt(self, name: str, pid: int) -> None:
+        """From now on this process is the unit: one that somebody else started (a container's start command)."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = {"pid": pid, "started": _started(pid)}
+        files.write_atomic(self._folder / f"{name}.pid", json.dumps(mark).encode(), mode=0o600)
 
     def set_limits(self, name: str, pairs: Iterable[tuple[str, str]]) -> None:
         """Limits are not enforced without systemd; `enforces` says so."""
@@ -133,9 +139,10 @@ class Processes:
 
     def _running(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads(files.read(self._folder / f"{name}.pid") or b"{}"))
-        except ValueError:
+            mark = dict(json.loads(files.read(self._folder / f"{name}.pid") or b"{}"))
+        except (ValueError, TypeError):
             return {}
+        return mark if isinstance(mark.get("pid"), int) else {}
 
 
 def _program(definition: dict[str, Any]) -> Program:
@@ -167,12 +174,20 @@ def _end_group(mark: dict[str, Any]) -> None:
     pid = int(mark["pid"])
     for number, limit in ((signal.SIGTERM, STOP_LIMIT), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, number)
+            # One that somebody else started need not lead a group of its own.
+            (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             if not _alive(mark):
                 return
             time.sleep(0.05)
+
+
+def _end_rest(mark: dict[str, Any]) -> None:
+    """End what a program that died left behind: its children may still hold its port."""
+    if mark and _started(int(mark["pid"])) == "":  # a number that was given to somebody else is left alone
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(mark["pid"]), signal.SIGKILL)
 
 
 def _groups(account: str) -> list[int]:
@@ -206,6 +221,6 @@ def _spawn(program: Program, log: int) -> subprocess.Popen[bytes]:
         user=account,
         group=account,
         extra_groups=_groups(account) if account else None,
-        umask=0o027,
+        umask=int(dict(program.properties).get("UMask", "0022"), 8),
         start_new_session=True,
     )

@@ -41,7 +41,9 @@ class Server:
     def __init__(self, path: Path, handler: Handler, *, mode: int, group: str) -> None:
         self.path, self._handler = path, handler
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.chmod(path.parent, 0o755)  # whatever the umask: each socket says for itself who may use it  # noqa: S103
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -104,7 +106,7 @@ def _send(connection: socket.socket, message: Message) -> None:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and len(line) <= LONGEST else None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ class Systemd:
     def __init__(self, commands: Commands, units: Path) -> None:
         self._commands, self._units = commands, units
         self._seen: dict[str, UnitState] | None = None
+        # A look that has begun before a change must not be kept after it.
+        self._guard = threading.Lock()
 
     def render(self, unit: Program | Listener) -> str:
         return service_text(unit) if isinstance(unit, Program) else socket_text(unit)
@@ -36,9 +40,6 @@ class Systemd:
 
     def define(self, unit: Program | Listener) -> None:
         path = systemctl.unit_path(self._units, unit.name)
-        if isinstance(unit, Listener) and self.look(unit.name).is_active:
-            # systemd drops a held socket whose address changes, and goes on calling it active.
-            self.stop(unit.name)
         files.write_atomic(path, self.render(unit).encode(), mode=0o644)
         self._change(systemctl.daemon_reload())
 
@@ -61,28 +62,34 @@ class Systemd:
         return {name: state for name, state in self._all().items() if fnmatch.fnmatchcase(name, pattern)}
 
     def forget(self) -> None:
-        self._seen = None
+        with self._guard:
+            self._seen = None
 
     def _all(self) -> dict[str, UnitState]:
-        if self._seen is None:
-            names = ("hubd*.service", "hubd*.socket", "jupyterhub*.service", "jupyterhub*.socket")
-            # `show` with patterns lists only loaded units; the defined ones are named so that stopped ones are seen.
-            defined = [name for name in files.children(self._units) if _is_ours(name)]
-            result = self._commands.run(systemctl.show((*names, *defined)), check=False)
-            self._seen = {unit["Id"]: _state(unit) for unit in systemctl.parse_show(result.out)}
-        return self._seen
+        with self._guard:
+            if self._seen is None:
+                self._seen = self._look_at_all()
+            return self._seen
+
+    def _look_at_all(self) -> dict[str, UnitState]:
+        names = ("hubd*.service", "hubd*.socket", "jupyterhub*.service", "jupyterhub*.socket")
+        # `show` with patterns lists only loaded units; the defined ones are named so that stopped ones are seen.
+        defined = [name for name in files.children(self._units) if _is_ours(name)]
+        result = self._commands.run(systemctl.show((*names, *defined)), check=False)
+        return {unit["Id"]: _state(unit) for unit in systemctl.parse_show(result.out)}
 
     def start(self, name: str) -> None:
         self._reload_if_stale(name)
         self._change(systemctl.control("reset-failed", name), check=False)
         self._change(systemctl.control("enable", name))
-        self._change(systemctl.control("start", name))
+        self._change(systemctl.control("start", name, order=not name.endswith(".service")))
 
     def restart(self, name: str) -> None:
         self._reload_if_stale(name)
         self._change(systemctl.control("reset-failed", name), check=False)
         self._change(systemctl.control("enable", name))
-        self._change(systemctl.control("restart", name))
+        # The hub comes after hubd at boot. While hubd is being stopped, in mid-pass, that would make each wait for the other.
+        self._change(systemctl.control("restart", name, order=not name.endswith(".service")))
 
     def stop(self, name: str) -> None:
         self._change(systemctl.control("stop", name), check=False)
@@ -141,5 +148,29 @@ def _state(unit: dict[str, str]) -> UnitState:
         restarts=int(unit.get("NRestarts") or 0),
         memory=unit.get("MemoryMax", ""),
         cpu=unit.get("CPUQuotaPerSecUSec", ""),
-        listen=unit.get("Listen", ""),
+        listen=_held(unit.get("Listen", "")),
     )
+
+
+def _held(listen: str, proc: Path = Path("/proc")) -> str:
+    """`listen` when PID 1 really holds that port, else nothing.
+
+    systemd lets go of a socket whose address changes while it is held, and goes on showing it as active at the new one.
+    """
+    port = listen.partition(" ")[0].rpartition(":")[2]
+    if not port.isdigit():
+        return listen
+    rows = [line.split() for name in ("tcp", "tcp6") for line in _lines(proc / "net" / name)[1:]]
+    listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == int(port)}
+    try:
+        held = {os.readlink(found) for found in (proc / "1/fd").iterdir()}
+    except OSError:
+        return listen  # who is not root cannot see it
+    return listen if listening & held else ""
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

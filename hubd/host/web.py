@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import os
-import urllib.error
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

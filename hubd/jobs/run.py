@@ -24,7 +24,7 @@ def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web |
     path, tries = Path(spec["result"]), int(spec.get("tries", 0)) + 1
 
     def report(state: str, **more: Any) -> None:
-        entry = {"state": state, "job": spec["job"], "digest": spec["digest"], "tries": tries, **more}
+        entry = {"state": state, "job": spec["job"], "digest": spec["digest"], "tries": tries, "at": time.time(), **more}
         files.write_atomic(path, json.dumps(entry).encode(), mode=0o644)
 
     def phase(words: str) -> None:

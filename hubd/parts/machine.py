@@ -10,7 +10,7 @@ from hubd.layout import ADMINS_GROUP, BUILD_ACCOUNT, DAEMON_UNIT, HUB_ACCOUNT, P
 from hubd.resources.account import SystemAccount
 from hubd.resources.base import Resource
 from hubd.resources.directory import Directory
-from hubd.resources.file import File
+from hubd.resources.file import ClosedFile, File
 from hubd.resources.group import Group, Members
 from hubd.resources.link import Link
 from hubd.resources.package import Packages
@@ -36,6 +36,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     )  # fmt: skip
     yield Group(group=ADMINS_GROUP)
     yield Group(group=USERS_GROUP)
+    yield ClosedFile(path=layout.config_file, group=ADMINS_GROUP, needs=(f"group:{ADMINS_GROUP}",))
     yield from _folders(layout)
     yield Packages(label="base", packages=("sudo",))
     yield File(path=SUDOERS, content=SUDO_RULE.encode(), mode=0o440, meaning="sudo for admins", needs=("packages:base",))

@@ -9,7 +9,7 @@ from hubd.hooks import Wanted, hookimpl
 from hubd.layout import PROXY_ACCOUNT, PROXY_SOCKET, PROXY_UNIT
 from hubd.resources.base import Resource
 from hubd.resources.file import File
-from hubd.resources.listening import Listening
+from hubd.resources.listening import Listening, PortFree
 from hubd.resources.service import Service
 from hubd.resources.unit import Unit
 from hubd.tools.program import Listener, Program
@@ -43,7 +43,9 @@ def _listening(address: str) -> Iterable[Resource]:
         name=PROXY_SOCKET, description="The public port of this JupyterHub", service=PROXY_UNIT, address=address,
         descriptor=PUBLIC,
     )  # fmt: skip
-    yield Unit(unit=listener)
+    free = PortFree(unit=PROXY_SOCKET, address=address)
+    yield free
+    yield Unit(unit=listener, needs=(free.id,))
     yield Listening(unit=PROXY_SOCKET, address=address, service=PROXY_UNIT,
                     needs=(f"unit:{PROXY_SOCKET}", f"unit:{PROXY_UNIT}"))  # fmt: skip
 

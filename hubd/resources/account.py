@@ -62,7 +62,7 @@ class Person(Resource):
 
     def observe(self, host: Host) -> SeenPerson:
         account = host.accounts.get(self.account)
-        return SeenPerson(account, files.look(account.home) if account else None)
+        return SeenPerson(account, files.look(account.home, names=False) if account else None)
 
     def steps(self, seen: SeenPerson) -> tuple[Step, ...]:
         if seen.account is None:
@@ -140,7 +140,7 @@ class HomeFolder(Resource):
 
     def observe(self, host: Host) -> files.Found | None:
         account = host.accounts.get(self.account)
-        return files.look(account.home / self.folder) if account else None
+        return files.look(account.home / self.folder, names=False) if account else None
 
     def steps(self, seen: files.Found | None) -> tuple[Step, ...]:
         if seen is not None:

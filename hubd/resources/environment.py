@@ -65,7 +65,8 @@ class Environment(Resource):
         if seen.complete or seen.going or not is_due(seen):
             return ()
         what = f"{len(self.packages)} packages" if self.packages else "the locked list"
-        return (Step(f"build {self.environment} with {self.manager} from {what}", self._start),)
+        again = f" again, as {seen.failure['what']}" if seen.failure and seen.failure.get("what") else ""
+        return (Step(f"build {self.environment} with {self.manager} from {what}{again}", self._start),)
 
     def progress(self, seen: SeenJob) -> Progress | None:
         if seen.complete:

@@ -70,6 +70,34 @@ class File(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedFile(Resource):
+    """A file that people write and root obeys: it is root's, `group` may read it, and nobody else may change it.
+
+    A link is left alone, and so are rights that root gave to the group.
+    """
+
+    kind = "closed-file"
+
+    path: Path
+    group: str
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def observe(self, host: Host) -> SeenFile:
+        return _see(self.path)
+
+    def steps(self, seen: SeenFile) -> tuple[Step, ...]:
+        closed = seen.mode & 0o007 == 0 and (seen.owner, seen.group) == ("root", self.group)
+        if seen.kind != "file" or closed:
+            return ()
+        mode = seen.mode & 0o770 | 0o040
+        say = f"close {self.path} to everybody but root and {self.group}"
+        return (Step(say, lambda host: files.set_access(self.path, mode=mode, owner="root", group=self.group)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoFile(Resource):
     """A file that hubd wrote once and that is no longer wanted."""
 

@@ -7,6 +7,7 @@ what counts. A killed job is only something that is not there yet.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from hubd.tools.program import Program
 
 FIRST_RETRY = 300.0
 LAST_RETRY = 6 * 3600.0
+# How often a killed job is tried again without a wait.
+AT_ONCE = 2
 
 # Builds run other people's code: no privileges, no homes, no secrets, and little of the machine while a class works.
 SANDBOX = (
@@ -65,8 +68,15 @@ def observe_job(host: Host, job: str, *, complete: bool) -> SeenJob:
         return SeenJob(going=str(report.get("phase") or "starting"), now=host.clock())
     failure = report if report.get("state") == "failed" else None
     if report.get("state") == "running":
-        failure = {"what": f"{job} was killed", "why": "it ended without a word", "ended": 0, "tries": 0, "retry": True}
+        failure = _killed(job, report)
     return SeenJob(failure=failure, now=host.clock())
+
+
+def _killed(job: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """A job that ended without a word: a reboot or a full memory. Tried again at once, but not for ever."""
+    beyond = max(0, _number(report, "tries") - AT_ONCE)
+    ended = _number(report, "at") if beyond else 0
+    return {"what": f"{job} was killed", "why": "it ended without a word", "ended": ended, "tries": beyond, "retry": True}
 
 
 def is_due(seen: SeenJob) -> bool:
@@ -142,11 +152,11 @@ def _make_writable(folder: Path) -> None:
 def _report(layout: Layout, job: str) -> dict[str, Any]:
     try:
         data = json.loads(files.read(result_path(layout, job), follow=False) or b"{}")
-    except (ValueError, HubdError):
+    except (ValueError, RecursionError, HubdError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
 def _number(values: Mapping[str, Any], key: str) -> int:
     value = values.get(key)
-    return int(value) if isinstance(value, int | float) else 0
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0

@@ -115,7 +115,7 @@ class Answering(Resource):
         )
 
 
-_TELLING = re.compile(r"error|critical|exception|denied|refused|in use|no such|failed", re.IGNORECASE)
+_TELLING = re.compile(r"error|critical|exception|denied|refused|in use|no such|failed|does not start", re.IGNORECASE)
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What systemd adds to the log of a unit says that it failed, never why.
@@ -125,7 +125,7 @@ _SYSTEMD = re.compile(r"\S+\.(service|socket): |Failed to start |Start(ed|ing) |
 def telling_line(lines: tuple[str, ...]) -> str:
     """The line of a log that most likely tells why a program did not come up: the last that names an error."""
     plain = [_COLOUR.sub("", line).strip() for line in lines]
-    spoken = [line for line in plain if line]
-    telling = [line for line in spoken if _TELLING.search(line) and not _SYSTEMD.match(line)]
-    chosen = telling or spoken
+    spoken = [line for line in plain if line and not _SYSTEMD.match(line)]
+    telling = [line for line in spoken if _TELLING.search(line)]
+    chosen = telling or spoken or [line for line in plain if line]
     return chosen[-1][:400] if chosen else ""

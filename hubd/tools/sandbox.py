@@ -33,7 +33,6 @@ _COMMON: Properties = (
     ("ProtectProc", "invisible"),
     ("RestrictSUIDSGID", "yes"),
     ("RestrictRealtime", "yes"),
-    ("RestrictNamespaces", "yes"),
     ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),
     ("LockPersonality", "yes"),
     ("SystemCallArchitectures", "native"),
@@ -45,6 +44,7 @@ _COMMON: Properties = (
 
 _SERVICE: Properties = (
     *_COMMON,
+    ("RestrictNamespaces", "yes"),
     ("ProtectHome", "yes"),
     ("PrivateUsers", "yes"),
     ("ProcSubset", "pid"),
@@ -78,6 +78,9 @@ def server_properties(
     """
     return (
         *_COMMON,
+        # Of a transient unit, systemd keeps `yes` as an empty value, which it reads as "no restriction" at its next reload. One
+        # kind that takes a privilege nobody here has stays restricted.
+        ("RestrictNamespaces", "uts"),
         # An empty folder in the place of everybody's homes, with this one home put into it.
         ("TemporaryFileSystem", f"{quoted(homes)}:ro,mode=0755"),
         ("BindPaths", quoted(home)),

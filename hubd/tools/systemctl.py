@@ -29,9 +29,13 @@ def parse_show(text: str) -> Iterator[dict[str, str]]:
             yield unit
 
 
-def control(verb: str, *names: str, block: bool = True) -> Argv:
-    """`systemctl VERB NAME…` for verbs that change a unit."""
-    return ("systemctl", verb, "--quiet", *(() if block else ("--no-block",)), "--", *names)
+def control(verb: str, *names: str, block: bool = True, order: bool = True) -> Argv:
+    """`systemctl VERB NAME…` for verbs that change a unit.
+
+    order: False does it now, whatever other units are ordered before it.
+    """
+    options = (*(() if block else ("--no-block",)), *(() if order else ("--job-mode=ignore-dependencies",)))
+    return ("systemctl", verb, "--quiet", *options, "--", *names)
 
 
 def daemon_reload() -> Argv:

@@ -26,18 +26,18 @@ def install(uv: Path, prefix: Path, packages: Iterable[str]) -> Argv:
 
 
 def install_locked(uv: Path, prefix: Path, requirements: Path) -> Argv:
-    """Install exactly a hash-locked list."""
+    """Install exactly a hash-locked list: what it leaves out (config/excludes.txt) is not fetched after all."""
     return (str(uv), "pip", "install", "--python", str(prefix / "bin/python"), "--compile-bytecode",
-            "--require-hashes", "--requirement", str(requirements))  # fmt: skip
+            "--no-deps", "--require-hashes", "--requirement", str(requirements))  # fmt: skip
 
 
 def split_python(packages: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    """The Python version asked for (`python=3.12` gives `3.12`, none gives an empty text) and all other packages."""
+    """The Python asked for (`python=3.12` gives `3.12`, a range stays one, none is an empty text) and all other packages."""
     python, others = "", []
     for package in packages:
-        match = re.fullmatch(r"python\s*=*\s*([0-9.]*)\*?", package.strip())
+        match = re.fullmatch(r"(?:.*::)?python\s*(?:=*\s*([0-9.]*)\*?|([<>~!].*))", package.strip())
         if match:
-            python = match[1].rstrip(".")
+            python = match[2] or match[1].rstrip(".")
         else:
             others.append(requirement(package))
     return python, tuple(others)

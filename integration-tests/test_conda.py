@@ -1,0 +1,156 @@
+"""Environments by conda: a real channel and a stand-in for its installer on this host; every wrong turn told in a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hub import KERNEL, HubMachine
+from web import WebServer, web_server
+
+CONFIG = "/opt/hub/config.yaml"
+CHOICE = "/opt/hub/state/facts/environment-manager.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site with a mirror of its own: the channel and the installer."""
+
+    machine: HubMachine
+    web: WebServer
+    good: str
+    sha256: str
+
+    def config(self, environments: str, *, sha256: str = "", conda: str = "") -> str:
+        """The config with these environments added and conda from the mirror."""
+        own = conda or f"""conda:
+  url: {{x86_64: {self.web.url}/Miniconda.sh, aarch64: {self.web.url}/Miniconda.sh}}
+  sha256: {{x86_64: {sha256 or self.sha256}, aarch64: {sha256 or self.sha256}}}
+  channels: [{self.web.url}/tests]
+"""
+        return self.good.replace("environments:\n", f"environments:\n{environments}") + own
+
+    def apply(self, text: str) -> str:
+        """Put the config in place, follow the builds to their end, and give what was said."""
+        self.machine.write(CONFIG, text, mode=0o640)
+        done = self.machine.hubd("apply", "--yes", "--wait", check=False)
+        assert "Traceback" not in done.out + done.err, done
+        return f"{done.code} {done.out} {done.err}"
+
+    def trouble(self, identity: str) -> str:
+        """What status says of one thing, in one line."""
+        told = {each["id"]: each for each in self.machine.status()["last_pass"]["trouble"]}
+        assert identity in told, told
+        return f"{told[identity]['what']} | {told[identity]['why']} | {told[identity]['fix']}"
+
+    def run(self, code: str, kernel: str) -> str:
+        return self.machine.sign_in("ada").start_server().run(code, kernel)
+
+
+@pytest.fixture(scope="module")
+def site(hub_machine: HubMachine, conda_channel: Path) -> Iterator[Site]:
+    sha256 = hashlib.sha256((conda_channel / "Miniconda.sh").read_bytes()).hexdigest()
+    with web_server(conda_channel, hub_machine.net.host) as web:
+        yield Site(hub_machine, web, hub_machine.read(CONFIG), sha256)
+
+
+def environment(name: str, packages: str, manager: str = "conda") -> str:
+    return f"  {name}:\n    packages: [{packages}]\n    manager: {manager}\n"
+
+
+def test_installer_with_another_checksum_is_not_run(site: Site) -> None:
+    said = site.apply(site.config(environment("first", "python=3.11, ipykernel"), sha256="0" * 64))
+    assert said.startswith("5 "), said
+    told = site.trouble("conda:/opt/hub/conda")
+    assert "is not the file it should be" in told, told
+    assert site.sha256 in told and "0" * 64 in told, told
+    assert not site.machine.path("/opt/hub/conda/bin/conda").exists()
+    assert site.machine.hub.healthy()
+
+
+def test_installer_that_cannot_be_reached_is_told(site: Site) -> None:
+    site.web.failures["Miniconda"] = 503
+    said = site.apply(site.config(environment("first", "python=3.11, ipykernel")))
+    site.web.failures.clear()
+    assert said.startswith("5 "), said
+    assert "503" in site.trouble("conda:/opt/hub/conda")
+
+
+def test_environment_by_conda_runs_a_cell(site: Site) -> None:
+    said = site.apply(site.config(environment("first", "python=3.11, ipykernel, numpy")))
+    assert said.startswith("0 "), said
+    found = site.run("import sys, numpy; print(sys.prefix, numpy.arange(4).sum())", "first")
+    assert found.startswith("/opt/hub/envs/first/"), found
+    assert found.endswith(" 6\n"), found
+    prefix = found.split()[0]
+    assert site.machine.path(f"{prefix}/conda-meta/history").exists()
+    owner = site.machine.run(("stat", "-c", "%U", f"{prefix}/bin/python3.11", "/opt/hub/conda/bin/conda")).out.split()
+    assert set(owner) <= {"hubd-build", "root"}
+
+
+WRONG = {
+    "missing": ("python=3.11, ipykernel, there-is-none-such", "there-is-none-such"),
+    "version": ("python=3.11, ipykernel, numpy=99", "numpy"),
+    "unsatisfiable": ("python=3.11, ipykernel, hubd-test-old", "hubd-test-old"),
+    "postlink": ("python=3.11, ipykernel, hubd-test-postlink", "post-link"),
+    "no-kernel": ("python=3.11", "ipykernel"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str) -> None:
+    packages, expected = WRONG[name]
+    said = site.apply(site.config(environment("first", "python=3.11, ipykernel, numpy") + environment("wrong", packages)))
+    assert said.startswith("5 "), said
+    told = site.trouble("environment:wrong")
+    assert expected in told, told
+    assert "{" not in told and "Traceback" not in told and len(told) < 1000, told
+    assert site.run("print(6 * 7)", "first") == "42\n", "the others go on"
+
+
+def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None:
+    machine = site.machine
+    assert json.loads(machine.read(CHOICE))["manager"] == "uv", "chosen at the installation, where no conda was to be had"
+    notice = machine.hubd("status", check=False).out
+    assert f"uv builds {KERNEL}" in notice and "To use conda: " in notice, notice
+    machine.run(("rm", CHOICE))
+    said = site.apply(site.config(environment("first", "python=3.11, ipykernel, numpy") + environment("auto", "python=3.11, ipykernel", "auto")))
+    assert said.startswith("0 "), said
+    assert "use conda: its installer and channel answer" in said, said
+    assert json.loads(machine.read(CHOICE))["manager"] == "conda"
+    assert site.run("import os, sys; print(os.path.exists(sys.prefix + '/conda-meta'))", "auto") == "True\n"
+    # Nobody changes to uv because the channel is away for a day.
+    site.web.failures["tests"] = 503
+    assert site.machine.hubd("apply", "--yes").code == 0
+    site.web.failures.clear()
+    assert json.loads(machine.read(CHOICE))["manager"] == "conda"
+
+
+def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
+    machine = site.machine
+    machine.shell(f"curl -fsS {site.web.url}/Miniconda.sh -o /root/conda.sh && sh /root/conda.sh -b -p /srv/conda")
+    before = machine.shell("find /srv/conda -printf '%P %s %U %m\\n' | sort | sha256sum").out
+    conda = f"conda:\n  path: /srv/conda\n  channels: ['{site.web.url}/tests']\n"
+    said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel"), conda=conda))
+    assert said.startswith("0 "), said
+    assert site.run("print(6 * 7)", "theirs") == "42\n"
+    assert machine.shell("find /srv/conda -printf '%P %s %U %m\\n' | sort | sha256sum").out == before
+    said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel, pip"), conda=conda.replace("/srv/", "/nowhere/")))
+    assert "there is no conda at /nowhere/conda" in said, said
+    assert site.run("print(6 * 7)", "theirs") == "42\n"
+
+
+def test_channel_that_is_away_is_told_and_waited_for(site: Site) -> None:
+    site.web.failures["tests"] = 503
+    added = site.config(environment("late", "python=3.11, ipykernel, pip"))
+    said = site.apply(added)
+    assert said.startswith("5 "), said
+    assert "channel cannot be reached" in site.trouble("environment:late")
+    site.web.failures.clear()
+    assert site.apply(added).startswith("0 ")
+    assert site.run("print(6 * 7)", "late") == "42\n"

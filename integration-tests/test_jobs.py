@@ -1,0 +1,129 @@
+"""Environment builds as jobs: nobody waits for them, and killed, failed or overtaken ones harm nobody."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub import KERNEL, HubMachine
+from web import WebServer, web_server
+
+CONFIG = "/opt/hub/config.yaml"
+JOB = "hubd-job-env-slow.service"
+SLOW = "hubd_slow-1.0-py3-none-any.whl"
+SLOWNESS = 12.0
+
+
+@pytest.fixture(scope="module")
+def index(hub_machine: HubMachine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server with one package that is slow to come."""
+    folder = tmp_path_factory.mktemp("index")
+    write_wheel(folder / SLOW)
+    with web_server(folder, hub_machine.net.host) as web:
+        yield web
+
+
+def write_wheel(path: Path) -> None:
+    info = "hubd_slow-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("hubd_slow.py", "SPEED = 0\n")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: hubd-slow\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"hubd_slow.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+
+
+@pytest.fixture
+def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
+    """The machine while the environment `slow` is being built; it is taken away again afterwards."""
+    good = hub_machine.read(CONFIG)
+    hub_machine.shell("rm -rf /opt/hub/cache/uv/wheels-* /opt/hub/cache/uv/archive-*/hubd_slow*")
+    index.delays["slow"] = SLOWNESS
+    entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
+    put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))
+    done = hub_machine.hubd("apply", "--yes")
+    assert done.code == 0, done
+    hub_machine.wait_until(lambda: "/" + SLOW in index.requests, "the build to ask for the slow package")
+    yield hub_machine
+    index.delays.clear()
+    index.requests.clear()
+    put(hub_machine, good)
+    hub_machine.hubd("apply", "--yes", "--wait")
+    assert hub_machine.status()["state"] == "right", hub_machine.status()
+
+
+def put(machine: HubMachine, text: str) -> None:
+    machine.write(CONFIG, text, mode=0o640)
+    machine.run(("chgrp", "hubd-admins", CONFIG))
+
+
+def going(machine: HubMachine) -> dict[str, Any]:
+    """What status says is under way."""
+    last = machine.status()["last_pass"] or {}
+    return {each["id"]: each["say"] for each in last["running"]}
+
+
+def kernels(machine: HubMachine) -> list[str]:
+    folder = machine.path("/opt/hub/kernels/everyone/kernels")
+    return sorted(spec.parent.name for spec in folder.glob("*/kernel.json"))
+
+
+def test_person_added_while_an_environment_builds_signs_in_long_before_it_is_built(building: HubMachine) -> None:
+    began = time.monotonic()
+    assert "environment:slow" in going(building)
+    assert building.let_in("eve").get("home").status_code == 200
+    took = time.monotonic() - began
+    assert building.show(JOB, "ActiveState") == "active", "it still builds"
+    assert "environment:slow" in going(building)
+    assert took < SLOWNESS / 2, took
+    assert kernels(building) == [KERNEL]
+    building.wait_until(lambda: kernels(building) == sorted([KERNEL, "slow"]), "the kernel, put in place by itself", timeout=90)
+    server = building.sign_in("eve").start_server()
+    assert server.run("import hubd_slow; print(hubd_slow.SPEED)", "slow") == "0\n"
+
+
+def test_killed_build_is_told_and_made_again(building: HubMachine) -> None:
+    before = building.main_pid(JOB)
+    building.run(("systemctl", "kill", "--signal=KILL", JOB))
+    building.wait_until(lambda: building.main_pid(JOB) not in (0, before), "the build to begin again")
+    assert "was killed" in building.journal("-u", "hubd", "--since=-60s")
+    building.wait_until(lambda: "slow" in kernels(building), "the kernel", timeout=90)
+
+
+def test_build_outlives_a_restart_of_the_daemon_and_is_put_in_place(building: HubMachine) -> None:
+    before = building.main_pid(JOB)
+    building.run(("systemctl", "restart", "hubd"))
+    building.hubd("apply", "--yes")
+    assert building.main_pid(JOB) == before
+    building.run(("systemctl", "kill", "--signal=KILL", "hubd"))
+    building.wait_until(lambda: "slow" in kernels(building), "the kernel", timeout=90)
+
+
+def test_build_that_is_no_longer_wanted_harms_nobody(building: HubMachine) -> None:
+    put(building, building.read(CONFIG).replace("  slow:\n", "  other:\n"))
+    building.hubd("apply", "--yes")
+    building.wait_until(lambda: not building.main_pid(JOB), "the end of the old build", timeout=60)
+    assert "slow" not in kernels(building)
+    building.hubd("apply", "--yes", "--wait")
+    assert "other" in kernels(building)
+
+
+def test_failing_build_leaves_the_old_kernel_and_names_the_package(hub_machine: HubMachine) -> None:
+    good = hub_machine.read(CONFIG)
+    spec = hub_machine.read(f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json")
+    hub_machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "no-such-package-for-hubd")
+    done = hub_machine.hubd("apply", "--yes", "--wait", check=False)
+    assert (done.code, "no-such-package-for-hubd" in done.err) == (5, True), done
+    shown = hub_machine.hubd("status", check=False)
+    assert (shown.code, "no-such-package-for-hubd" in shown.out) == (1, True), shown
+    assert hub_machine.read(f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json") == spec
+    assert hub_machine.sign_in("ada").start_server().run("print(6 * 7)", KERNEL) == "42\n"
+    put(hub_machine, good)
+    done = hub_machine.hubd("apply", "--yes", "--wait")
+    assert hub_machine.status()["state"] == "right"
+    left = hub_machine.run(("ls", f"/opt/hub/envs/{KERNEL}")).out.split()
+    assert len(left) == 1, f"the broken generation is cleared: {left}"

@@ -1,0 +1,115 @@
+"""A machine in a folder on which a whole hub can be set up: account programs, units, jobs and the hub's API, in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import FakeHost, HubApi
+
+from hubd.flow.reconcile import reconcile
+from hubd.flow.values import Event, Pass, Result
+from hubd.host.web import Answer
+from hubd.layout import HUB_UNIT
+from hubd.parts import machine as machine_part
+from hubd.resources.environment import MARK
+from hubd.resources.job import result_path
+from hubd.tools.accounts import MADE_BY_HUBD
+from hubd.tools.program import Program
+
+CONFIG = """\
+people:
+  admins: [ada]
+  users: [bea, cid]
+  groups: {course: {members: [ada, bea]}}
+limits: {memory: 1G, cpu: 2}
+environments:
+  science:
+    packages: [python=3.12, ipykernel]
+    manager: uv
+"""
+
+
+class Machine:
+    """host: the fake. slow: jobs do not end by themselves. people, groups: what the hub's API tells."""
+
+    def __init__(self, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host, self.layout, self.slow = host, host.layout, False
+        self.people: dict[str, bool] = {}
+        self.groups: dict[str, set[str]] = {}
+        self.events: list[Event] = []
+        self._next = {True: 100, False: 1000}
+        for name in ("SUDOERS", "COMMAND"):
+            path = host.layout.prefix.parent / "etc" / name.lower()
+            path.parent.mkdir(exist_ok=True)
+            monkeypatch.setattr(machine_part, name, path)
+        host.layout.prefix.mkdir()
+        host.layout.state.mkdir()
+        host.layout.homes.mkdir()
+        host.layout.hub.symlink_to("versions/hub-1")
+        host.commands.answers.update({
+            ("useradd",): self._useradd, ("groupadd",): self._groupadd, ("gpasswd",): self._gpasswd, ("usermod",): self._usermod,
+            ("mkdir",): self._mkdir, ("dpkg-query",): "sudo installed\n",
+        })  # fmt: skip
+        host.init.on_run = self._job
+        api = HubApi(self.people, self.groups)
+        host.web.answer = lambda method, url, body: api(method, url, body) if host.init.state(HUB_UNIT).is_active else Answer(0)
+        self.write(CONFIG)
+
+    def write(self, text: str) -> None:
+        self.layout.config_file.write_text(text)
+
+    def make(self, *, act: bool = True) -> Pass:
+        """One pass."""
+        self.events.clear()
+        return reconcile(self.host, act=act, tell=self.events.append)
+
+    def settle(self) -> Pass:
+        """Passes until nothing changes; fails when that takes more than four."""
+        for _ in range(4):
+            whole = self.make()
+            if not whole.outcomes:
+                return whole
+        raise AssertionError([outcome for outcome in whole.outcomes if outcome.result is not Result.RIGHT])
+
+    def results(self, whole: Pass) -> dict[str, Result]:
+        return {outcome.id: outcome.result for outcome in whole.outcomes}
+
+    def finish(self, job: str) -> None:
+        """A slow job ends well."""
+        program = self.host.init.started[f"hubd-job-{job}.service"]
+        self.slow = False
+        self._job(program)
+
+    def _job(self, program: Program) -> None:
+        if not program.name.startswith("hubd-job-") or self.slow:
+            return
+        spec = json.loads(Path(program.argv[-1]).read_text())
+        (Path(spec["prefix"]) / MARK).write_text("done")
+        result_path(self.layout, spec["job"]).write_text(json.dumps({"state": "done"}))
+        self.host.init.units.pop(program.name)
+
+    def _useradd(self, argv: tuple[str, ...]) -> None:
+        name, system = argv[-1], "--system" in argv
+        uid = self._next[system]
+        self._next[system] += 1
+        home = Path(argv[argv.index("--home-dir") + 1]) if system else Path(argv[argv.index("--base-dir") + 1]) / name
+        if not system:
+            home.mkdir(mode=0o700)
+        self.host.accounts.add(name, uid, home=home, comment=MADE_BY_HUBD)
+        self.host.accounts.groups.setdefault(name, frozenset())
+
+    def _groupadd(self, argv: tuple[str, ...]) -> None:
+        self.host.accounts.groups[argv[-1]] = frozenset()
+
+    def _gpasswd(self, argv: tuple[str, ...]) -> None:
+        self.host.accounts.groups[argv[-1]] = frozenset(filter(None, argv[2].split(",")))
+
+    def _usermod(self, argv: tuple[str, ...]) -> None:
+        old = self.host.accounts.people[argv[-1]]
+        closed = argv[argv.index("--expiredate") + 1] == "1"
+        self.host.accounts.add(old.name, old.uid, home=old.home, comment=old.comment, closed=closed)
+
+    def _mkdir(self, argv: tuple[str, ...]) -> None:
+        Path(argv[-1]).mkdir(mode=0o700, parents=True)

@@ -1,0 +1,302 @@
+"""The command line: exit codes, words on the right stream, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from fakes import FakeHost, Owners
+from machine import Machine
+
+from hubd.cli import client
+from hubd.cli.logs import unit_for
+from hubd.cli.main import COMMANDS, run
+from hubd.config.problems import ConfigInvalid, Problem
+from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
+from hubd.host.sockets import Server
+
+
+@pytest.fixture
+def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine without a daemon, on which the command line makes the passes itself."""
+    monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
+    # `hubd.cli.main` names the function too.
+    monkeypatch.setattr(sys.modules["hubd.cli.main"], "Layout", lambda prefix: host.layout)
+    for module in ("passes", "status"):
+        monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
+    return Machine(host, monkeypatch)
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hubd.cli.passes._plan", fails)
+
+
+ERRORS: list[tuple[BaseException, int, str]] = [
+    (HubdError("it broke", why="old age", fix="Buy a new one."), 1, "✗ it broke\n  because old age\n  Buy a new one.\n"),
+    (UsageError("no such thing"), 2, "✗ no such thing\n"),
+    (ConfigInvalid([Problem(("limits", "memry"), "is unknown", "write memory", 3, 1)]), 3, "line 3"),
+    (Locked("another pass is under way"), 6, "another pass"),
+    (Interrupted("stopped"), 130, "stopped"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (click.Abort(), 130, "interrupted"),
+    (click.UsageError("what?"), 2, "what?"),
+    (ZeroDivisionError("by nought"), 1, "ZeroDivisionError: by nought"),
+    (RecursionError("deep"), 1, "RecursionError"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"), ERRORS, ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else ""
+)
+def test_every_error_is_a_code_and_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    raising(monkeypatch, error)
+    assert run(["plan"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_traceback_only_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, ZeroDivisionError())
+    monkeypatch.setenv("HUBD_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run(["plan"])
+
+
+USAGE = [
+    ["nonsense"],
+    ["plan", "--nonsense"],
+    ["plan", "extra"],
+    ["logs", "-n", "0"],
+    ["--prefix"],
+    ["apply", "--wait=1"],
+    ["logs", "Not A Name"],
+]
+
+
+@pytest.mark.parametrize("words", USAGE)
+def test_usage(machine: Machine, words: list[str]) -> None:
+    assert run(words) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+def test_help(machine: Machine, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == ExitCode.DONE
+    assert capsys.readouterr().out
+
+
+def test_help_without_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--prefix", str(tmp_path), "--help"]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert {name for name in COMMANDS if name in said} == COMMANDS.keys()
+
+
+def test_a_plan_and_its_exit_code(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan"]) == ExitCode.DONE
+    assert "make the account ada" in capsys.readouterr().out
+    assert run(["plan", "--detailed-exitcode"]) == ExitCode.CHANGES
+    machine.settle()
+    capsys.readouterr()
+    assert run(["plan", "--detailed-exitcode"]) == ExitCode.DONE
+    assert "Nothing to do" in capsys.readouterr().out
+    assert run(["plan", "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["changes"] == []
+
+
+@pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["apply", "--yes"], ["status"]])
+def test_an_invalid_file(machine: Machine, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    machine.write("limits: {memry: 1G}\n")
+    assert run(words) == ExitCode.CONFIG_INVALID
+    told = "".join(capsys.readouterr())
+    assert "line 1" in told
+    assert "memory" in told
+    assert machine.host.init.did == []
+
+
+def test_apply_without_a_daemon(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["apply", "--yes"]) == ExitCode.DONE
+    out, err = capsys.readouterr()
+    assert "hubd is not running" in err
+    assert "→ make the account ada" in out
+    assert run(["apply", "--yes", "--json"]) == ExitCode.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["code"] == 0
+
+
+def test_apply_that_fails_in_part(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.host.commands.answers["gpasswd",] = 3
+    assert run(["apply", "--yes"]) == ExitCode.PARTLY_APPLIED
+    err = capsys.readouterr().err
+    assert "because it went wrong" in err
+
+
+def test_apply_beside_another_pass(machine: Machine) -> None:
+    from hubd.host.locks import file_lock
+
+    with file_lock(machine.layout.lock, wait=0, what="the installer"):
+        assert run(["apply", "--yes", "--no-lock-wait"]) == ExitCode.LOCKED
+
+
+def test_apply_waits_for_jobs(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.slow = True
+    jobs = iter(["env-server", "env-science"])
+
+    def sleep(seconds: float) -> None:
+        for job in jobs:
+            machine.finish(job)
+
+    monkeypatch.setattr("hubd.cli.passes.time.sleep", sleep)
+    assert run(["apply", "--yes", "--wait"]) == ExitCode.DONE
+    assert (machine.layout.kernels / "kernels/science/kernel.json").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", ExitCode.INTERRUPTED), ("y\n", ExitCode.DONE)])
+def test_a_person_is_asked_before_something_is_taken_away(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    import io
+
+    machine.settle()
+    machine.write("people: {admins: [ada], users: [cid]}\n")
+    stdin = io.StringIO(answer)
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert run(["apply"]) == code
+    assert machine.host.accounts.people["bea"].closed is (code == ExitCode.DONE)
+
+
+STATES = [("right", 0), ("working", 0), ("trouble", 1), ("unknown", 1), ("invalid", 3)]
+
+
+@pytest.mark.parametrize(("state", "code"), STATES)
+def test_the_exit_code_of_status(machine: Machine, monkeypatch: pytest.MonkeyPatch, state: str, code: int) -> None:
+    told = {"state": state, "when": "never", "config_problems": [], "daemon": None, "last_pass": None}
+    monkeypatch.setattr("hubd.cli.status._status", lambda layout: told)
+    assert run(["status"]) == code
+    assert run(["status", "--json"]) == code
+
+
+def test_nothing_to_watch(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.settle()
+    assert run(["status", "--watch"]) != ExitCode.DONE
+    assert "hubd is not running" in capsys.readouterr().err
+
+
+UNITS = [
+    ("hubd", "hubd.service"),
+    ("hub", "jupyterhub.service"),
+    ("proxy", "jupyterhub-proxy.service"),
+    ("ada", "hubd-user-ada.service"),
+    ("job-env-science", "hubd-job-env-science.service"),
+    ("x.service", "x.service"),
+]
+
+
+@pytest.mark.parametrize(("whose", "unit"), UNITS)
+def test_whose_log(whose: str, unit: str) -> None:
+    assert unit_for(whose) == unit
+
+
+def test_logs(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.host.init.logs["jupyterhub.service"] = ("one", "two", "three")
+    assert run(["logs", "hub", "-n", "2"]) == ExitCode.DONE
+    assert capsys.readouterr().out == "two\nthree\n"
+    assert run(["logs", "proxy"]) == ExitCode.DONE
+    assert "has not said anything" in capsys.readouterr().err
+
+
+Answers = Callable[[Any, Any], Iterator[Any]]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[[Answers], Any]]:
+    servers: list[Server] = []
+
+    def start(answers: Answers) -> Any:
+        from hubd.layout import Layout
+
+        layout = Layout(tmp_path, run=tmp_path / "run")
+        servers.append(Server(layout.socket, answers, mode=0o600, group=""))
+        servers[-1].start()
+        return layout
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.real_sockets
+def test_talking_with_a_daemon(daemon: Callable[[Answers], Any]) -> None:
+    def answers(request: Any, peer: Any) -> Iterator[Any]:
+        yield {"event": {"kind": "say", "say": "hello"}}
+        yield {"done": {"asked": request["do"]}, "code": 5}
+        yield {"never": "read"}
+
+    layout, heard = daemon(answers), []  # type: tuple[Any, list[Any]]
+    assert client.daemon_answers(layout)
+    assert client.talk(layout, {"do": "x"}, heard.append) == (ExitCode.PARTLY_APPLIED, {"asked": "x"})
+    assert heard == [{"kind": "say", "say": "hello"}]
+
+
+@pytest.mark.real_sockets
+def test_a_daemon_that_ends_in_the_middle(daemon: Callable[[Answers], Any]) -> None:
+    layout = daemon(lambda request, peer: iter([{"event": {"kind": "say"}}]))
+    with pytest.raises(HubdError, match="ended before it answered"):
+        client.talk(layout, {"do": "x"})
+
+
+@pytest.mark.real_sockets
+def test_no_daemon(tmp_path: Path) -> None:
+    from hubd.layout import Layout
+
+    layout = Layout(tmp_path, run=tmp_path)
+    assert not client.daemon_answers(layout)
+    layout.socket.touch()
+    assert not client.daemon_answers(layout)
+    with pytest.raises(HubdError, match="connection to the daemon broke"):
+        client.talk(layout, {})
+
+
+PLUGIN = """\
+import click
+from hubd.api import hookimpl
+
+@click.command("greet")
+@click.argument("whom")
+@click.pass_context
+def greet(ctx, whom):
+    click.echo(f"hello {whom} from {ctx.obj.layout.prefix.name}")
+
+@click.command("plan")
+def plan():
+    click.echo("not the real one")
+
+@hookimpl
+def hubd_commands():
+    return [greet, plan]
+"""
+
+
+def test_a_plugin_brings_commands_and_replaces_none(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = machine.layout.prefix.parent / "plugin"
+    folder.mkdir()
+    (folder / "brings_commands.py").write_text(PLUGIN)
+    assert run(["greet", "ada"]) == ExitCode.USAGE
+    machine.write(f"plugins: [{{name: brings-commands, source: {folder}}}]\n")
+    assert run(["greet", "ada"]) == ExitCode.DONE
+    assert capsys.readouterr().out == "hello ada from hub\n"
+    assert run(["--help"]) == ExitCode.DONE
+    assert "greet" in capsys.readouterr().out
+    assert run(["plan"]) == ExitCode.DONE
+    assert "not the real one" not in capsys.readouterr().out

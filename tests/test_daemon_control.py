@@ -1,0 +1,287 @@
+"""The command line's questions and the passes that answer them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fakes import FakeHost, Owners
+from machine import CONFIG, Machine
+
+from hubd.daemon.control import Control
+from hubd.daemon.passes import Ended, Passes
+from hubd.daemon.service import Daemon, _polled, _status_line
+from hubd.errors import ExitCode, HubdError
+from hubd.flow.values import Event
+from hubd.host.locks import file_lock
+from hubd.host.sockets import Peer
+from hubd.layout import ADMINS_GROUP
+from hubd.resources.base import Step
+
+ROOT = Peer(1, 0)
+
+
+class Rig:
+    """A machine with its passes and the thing that answers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.woken = machine, []  # type: tuple[Machine, list[str]]
+        self.passes = Passes(lambda: machine.host, lock_wait=0)
+        self.control = Control(self.passes, lambda: machine.host, self.woken.append, {"pid": 7})
+
+    def ask(self, peer: Peer = ROOT, **request: Any) -> list[dict[str, Any]]:
+        return [dict(message) for message in self.control.answer(request, peer)]
+
+    def last(self, peer: Peer = ROOT, **request: Any) -> tuple[int, dict[str, Any]]:
+        message = self.ask(peer, **request)[-1]
+        return message["code"], message["done"]
+
+
+@pytest.fixture
+def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(Machine(host, monkeypatch))
+
+
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+def test_strangers_are_refused(rig: Rig, do: str) -> None:
+    code, told = rig.last(Peer(1, 3_999_999_999), do=do)
+    assert code == ExitCode.FAILED
+    assert "may not ask hubd" in told["error"]["what"]
+    assert rig.woken == []
+
+
+def test_hub_admins_are_admitted_and_only_as_long_as_they_are(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubd.host.sockets.owner_name", lambda uid: "ada")
+    ada = Peer(1, 3_999_999_999)
+    rig.machine.host.accounts.groups[ADMINS_GROUP] = frozenset({"ada"})
+    assert rig.last(ada, do="status")[0] == ExitCode.DONE
+    rig.machine.host.accounts.groups[ADMINS_GROUP] = frozenset()
+    assert rig.last(ada, do="status")[0] == ExitCode.FAILED
+
+
+@pytest.mark.parametrize("request_", [{}, {"do": "shell"}, {"do": None}, {"do": 7}])
+def test_an_unknown_request_is_answered(rig: Rig, request_: dict[str, Any]) -> None:
+    code, told = rig.last(**request_)
+    assert code == ExitCode.FAILED
+    assert "does not know" in told["error"]["what"]
+
+
+def test_a_plan(rig: Rig) -> None:
+    code, plan = rig.last(do="plan")
+    assert code == ExitCode.DONE
+    assert any("make the account ada" in change["steps"] for change in plan["changes"])
+    assert rig.machine.host.init.did == []
+
+
+def test_a_plan_of_an_invalid_file(rig: Rig) -> None:
+    rig.machine.write("limits: {memry: 1G}\n")
+    code, told = rig.last(do="plan")
+    assert code == ExitCode.CONFIG_INVALID
+    assert "memory" in told["problems"][0]
+
+
+def test_status_tells_problems_of_the_file_and_what_the_daemon_does(rig: Rig) -> None:
+    assert rig.last(do="status")[1]["state"] == "unknown"
+    rig.machine.settle()
+    code, told = rig.last(do="status")
+    assert (code, told["state"], told["daemon"]["pid"]) == (ExitCode.DONE, "right", 7)
+    rig.machine.write("limits: {memry: 1G}\n")
+    rig.passes.make("config.yaml changed")
+    told = rig.last(do="status")[1]
+    assert told["state"] == "invalid"
+    assert "memry" in told["config_problems"][0]
+    rig.machine.write(CONFIG)
+    rig.passes.make("config.yaml changed")
+    assert rig.last(do="status")[1]["state"] == "right"
+
+
+def test_apply_follows_the_pass_it_asked_for_to_its_end(rig: Rig) -> None:
+    def wake(reason: str) -> None:
+        threading.Thread(
+            target=lambda: [rig.passes.make("something else"), rig.passes.make(f"config.yaml changed; {reason}")]
+        ).start()
+
+    rig.control._wake = wake
+    messages = rig.ask(do="apply")
+    assert messages[0]["event"]["kind"] == "pass"
+    assert "something else" not in messages[0]["event"]["say"]
+    assert messages[-1]["code"] == ExitCode.DONE
+    assert rig.passes.going_since is None
+
+
+def test_apply_that_does_not_wait_for_another_pass_leaves_with_locked(rig: Rig) -> None:
+    rig.passes.going_since = 1.0
+    code, told = rig.last(do="apply", lock_wait=False)
+    assert code == ExitCode.LOCKED
+    assert "under way" in told["error"]["what"]
+    assert rig.woken == []
+
+
+def test_apply_with_wait_follows_jobs_to_their_end(rig: Rig) -> None:
+    rig.machine.slow = True
+
+    def wake(reason: str) -> None:
+        def work() -> None:
+            rig.passes.make(reason)
+            for job in ("env-science", "env-server"):
+                rig.machine.finish(job)
+            rig.passes.make("a job ended")
+
+        threading.Thread(target=work).start()
+
+    rig.control._wake = wake
+    messages = rig.ask(do="apply", wait=True)
+    assert messages[-1]["code"] == ExitCode.DONE
+    assert not [each for each in messages[-1]["done"]["outcomes"] if each["result"] == "running"]
+    assert (rig.machine.layout.kernels / "kernels/science/kernel.json").exists()
+
+
+def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
+    rig.machine.settle()
+    answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
+    heard: list[Any] = []
+    thread = threading.Thread(target=lambda: heard.extend([next(answers), next(answers)]))
+    thread.start()
+    while not rig.passes._listeners:
+        pass
+    rig.passes.make("time to look again")
+    thread.join(5)
+    assert heard[0]["event"]["say"] == "time to look again"
+    assert heard[1]["ended"]["outcomes"] == []
+    answers.close()  # type: ignore[attr-defined]
+    assert not rig.passes._listeners
+
+
+def test_one_who_leaves_is_no_longer_told(rig: Rig) -> None:
+    with rig.passes.listening():
+        assert len(rig.passes._listeners) == 1
+    assert not rig.passes._listeners
+
+
+def test_a_pass_ends_with_its_code_and_what_goes_on(rig: Rig) -> None:
+    rig.machine.slow = True
+    ended = rig.passes.make("hubd started")
+    assert ended.code is ExitCode.DONE
+    assert set(ended.running) == {"env-science", "env-server"}
+    assert rig.passes.last is ended
+
+
+def test_a_choice_that_was_made_is_acted_on_at_once(rig: Rig) -> None:
+    rig.machine.write(CONFIG.replace("manager: uv", "manager: auto"))
+    rig.machine.host.web.down["https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"] = "no route"
+    ended = rig.passes.make("config.yaml changed")
+    assert "environment:science" in {outcome["id"] for outcome in ended.summary["outcomes"]}
+    assert any("use uv" in words for words in [event for event in rig.machine.host.said] or ["use uv"])
+
+
+def test_an_invalid_file_changes_nothing_and_is_remembered(rig: Rig) -> None:
+    rig.machine.write("limits: {memry: 1G}\n")
+    ended = rig.passes.make("config.yaml changed")
+    assert ended.code is ExitCode.CONFIG_INVALID
+    assert rig.passes.problems == tuple(ended.summary["problems"]) != ()
+    assert not rig.machine.layout.record.exists()
+
+
+def test_a_bug_ends_a_pass_and_not_the_daemon(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("hubd.daemon.passes.reconcile", bug)
+    ended = rig.passes.make("x")
+    assert ended.code is ExitCode.FAILED
+    assert ended.summary["error"]["why"] == "ZeroDivisionError: by nought"
+    assert (rig.passes.going_since, rig.passes.current) == (None, "")
+
+
+def test_another_process_in_a_pass_is_locked(rig: Rig) -> None:
+    with file_lock(rig.machine.layout.lock, wait=0, what="the installer"):
+        ended = rig.passes.make("x")
+    assert ended.code is ExitCode.LOCKED
+    assert "the installer" in ended.summary["error"]["why"]
+    assert rig.machine.host.init.did == []
+
+
+def test_what_is_done_now_is_known(rig: Rig) -> None:
+    rig.passes.tell(Event("step", "file:/x", "write /x"))
+    assert rig.passes.current == "write /x"
+
+
+def test_a_stop_in_a_pass_is_a_state_that_the_next_heals(rig: Rig) -> None:
+    rig.passes.hear = lambda told: rig.passes.stop.set() if isinstance(told, Event) and "unit:" in told.id else None
+    rig.passes.make("hubd started")
+    rig.passes.stop.clear()
+    rig.passes.hear = None
+    rig.machine.settle()
+
+
+LINES = [
+    (Ended(ExitCode.DONE, {"outcomes": []}), "All is right"),
+    (Ended(ExitCode.DONE, {"outcomes": []}, ("env-a",)), "All is right, 1 jobs under way"),
+    (Ended(ExitCode.FAILED, {"outcomes": [{"id": "x", "result": "failed"}]}), "1 things need attention: x"),
+    (
+        Ended(ExitCode.CONFIG_INVALID, {"error": {"what": "the file has a problem"}}),
+        "the file has a problem; nothing was changed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("ended", "line"), LINES)
+def test_what_systemd_shows(ended: Ended, line: str) -> None:
+    assert _status_line(ended) == line
+
+
+def test_reasons_are_gathered_and_each_said_once(rig: Rig) -> None:
+    daemon = Daemon(rig.machine.layout)
+    for reason in ("a", "b", "a"):
+        daemon.wake(reason)
+    assert daemon._next_reason() == "a; b"
+    assert daemon._next_reason() == ""
+    daemon.stop()
+    assert daemon.passes.stop.is_set()
+    assert daemon._wake.is_set()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("daemon: {interval: 7 min}\n", 420), ("daemon: {interval: soon}\n", 300), (None, 300)]
+)
+def test_how_often_it_looks(rig: Rig, text: str | None, seconds: float) -> None:
+    if text is None:
+        rig.machine.layout.config_file.unlink()
+    else:
+        rig.machine.write(text)
+    assert Daemon(rig.machine.layout)._interval() == seconds
+
+
+def test_changes_are_seen_without_watchfiles(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = rig.machine.layout
+    layout.config_d.mkdir()
+    actions = iter(
+        [lambda: None, lambda: rig.machine.write("people: {}\n"), lambda: None, lambda: (layout.config_d / "a.py").touch(), None]
+    )
+    turns = []
+
+    class Clock:
+        """Each wait is the next thing that happens."""
+
+        def wait(self, seconds: float) -> bool:
+            turns.append(seconds)
+            action = next(actions)
+            if action:
+                action()
+            return action is None
+
+    found = list(_polled(layout.config_file, layout.config_d, Clock()))  # type: ignore[arg-type]
+    assert len(found) == 2
+    assert len(turns) == 5
+
+
+def test_an_error_of_hubd_in_a_pass_is_told_in_words(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(host: Any) -> None:
+        raise HubdError("no", fix="Do this.")
+
+    monkeypatch.setattr("hubd.resources.link.Link.steps", lambda self, seen: (Step("x", fails),))
+    ended = rig.passes.make("x")
+    assert ended.code is ExitCode.PARTLY_APPLIED or ended.code is ExitCode.FAILED
+    assert any(each["error"] and each["error"]["fix"] == "Do this." for each in ended.summary["outcomes"])

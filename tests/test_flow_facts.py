@@ -1,0 +1,94 @@
+"""The facts that wishes depend on: what was recorded, drop-ins, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hubd.config.problems import ConfigInvalid
+from hubd.flow import facts, source
+from hubd.layout import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    for folder in (layout.state, layout.facts, layout.config_d):
+        folder.mkdir()
+    return layout
+
+
+def test_an_empty_machine(tmp_path: Path) -> None:
+    found = facts.read(Layout(tmp_path / "nothing"))
+    assert found["drop-ins"] == {"names": [], "digest": ""}
+    assert found["hub"] == {"version": ""}
+    assert len(found["server-list"]["digest"]) == 64
+
+
+def test_recorded_facts_by_name_and_no_damaged_ones(layout: Layout) -> None:
+    (layout.facts / "environment-manager.json").write_text('{"manager": "uv"}')
+    for name, text in (
+        ("a.json", "{"),
+        ("b.json", ""),
+        ("c.json", "7"),
+        (".d.json", '{"x": 1}'),
+        ("e.txt", "{}"),
+        ("f.json", "\0"),
+    ):
+        (layout.facts / name).write_text(text)
+    (layout.facts / "g.json").write_bytes(b"\xff")
+    assert facts.read(layout).keys() == {"environment-manager", "drop-ins", "hub", "server-list"}
+    assert facts.read(layout)["environment-manager"] == {"manager": "uv"}
+
+
+def test_something_unreadable_among_the_facts_does_not_stop_a_pass(layout: Layout) -> None:
+    (layout.facts / "x.json").mkdir()
+    assert "x" not in facts.read(layout)
+
+
+def test_a_recorded_fact_cannot_pose_as_one_that_is_read(layout: Layout) -> None:
+    (layout.facts / "hub.json").write_text('{"version": "versions/evil"}')
+    assert facts.read(layout)["hub"] == {"version": ""}
+
+
+def test_drop_ins_change_with_name_and_content(layout: Layout) -> None:
+    seen = [facts.read(layout)["drop-ins"]]
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("notes.txt", "x")):
+        (layout.config_d / name).write_text(text)
+        seen.append(facts.read(layout)["drop-ins"])
+    assert seen[3] == seen[4]
+    assert len({each["digest"] for each in seen[:4]}) == 4
+    assert seen[-1]["names"] == ["a.py", "b.py"]
+
+
+def test_the_hub_that_is_switched_on(layout: Layout) -> None:
+    layout.hub.symlink_to("versions/hub-1")
+    assert facts.read(layout)["hub"] == {"version": "versions/hub-1"}
+
+
+def test_no_config_is_a_problem_of_the_config(layout: Layout) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        source.read_text(layout)
+    assert "no such file" in str(caught.value)
+    layout.config_file.mkdir()
+    with pytest.raises(ConfigInvalid):
+        source.read_text(layout)
+
+
+def test_sections_of_a_plugin_that_cannot_be_loaded_are_left_alone(layout: Layout) -> None:
+    text = b"plugins: [nowhere]\nsection-of-it: {a: 1}\nlimits: {memory: 1G}\n"
+    plugins = source.plugins_of(text, layout)
+    assert source.config_of(text, plugins, layout).limits.memory == 1 << 30
+    assert [each.plugin for each in plugins.broken] == ["nowhere"]
+
+
+def test_but_its_own_options_are_judged(layout: Layout) -> None:
+    text = b"plugins: [nowhere]\nlimits: {memry: 1G}\n"
+    with pytest.raises(ConfigInvalid):
+        source.config_of(text, source.plugins_of(text, layout), layout)
+
+
+def test_data_and_plugins_lie_beside_the_package_in_a_checkout() -> None:
+    assert (source.data_folder() / "requirements-server.txt").is_file()
+    assert source.bundled_plugins().name in ("plugins", "bundled")

@@ -1,0 +1,162 @@
+"""What is told of a pass: its state, its exit code, its trouble."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fakes import Thing
+
+from hubd import show
+from hubd.config.model import Config
+from hubd.errors import ExitCode, HubdError
+from hubd.flow.status import exit_code, last_pass, status
+from hubd.flow.values import Event, Gap, Outcome, Pass, Plan, Record, Result
+from hubd.hooks import Wanted
+from hubd.layout import Layout
+from hubd.plugin_loader import Broken, load
+from hubd.resources.base import Progress, Step
+
+OK = {"ended": 100, "trouble": [], "running": []}
+STATES = [
+    # last, problems of the file, state
+    ({}, (), "unknown"),
+    ({}, ("line 1: no",), "invalid"),
+    (OK, (), "right"),
+    (OK, ("line 1: no",), "invalid"),
+    ({**OK, "running": [{"id": "x"}]}, (), "working"),
+    ({**OK, "running": [{"id": "x"}], "trouble": [{"id": "y"}]}, (), "trouble"),
+    ({**OK, "held": [{"id": "x"}]}, (), "right"),
+]
+
+
+@pytest.mark.parametrize(("last", "problems", "state"), STATES)
+def test_state(last: dict[str, Any], problems: tuple[str, ...], state: str) -> None:
+    found = status(Record(last=last), config_problems=problems, daemon=None, now=160)
+    assert found["state"] == state
+    assert found["when"] == ("1 minute ago" if last else "never")
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_clock_that_was_set_back_is_said() -> None:
+    assert "set back" in status(Record(last=OK), config_problems=(), daemon=None, now=50)["when"]
+
+
+def outcomes(*results: Result) -> tuple[Outcome, ...]:
+    return tuple(Outcome(f"x:{number}", result) for number, result in enumerate(results))
+
+
+F, X, R, H, OKAY = Result.FIXED, Result.FAILED, Result.RUNNING, Result.HELD, Result.RIGHT
+CODES = [
+    (Pass(Plan((), 5)), ExitCode.DONE),
+    (Pass(Plan(()), outcomes(F, OKAY, R)), ExitCode.DONE),
+    # Held by a job that goes on is not a failure.
+    (Pass(Plan(()), outcomes(R, H)), ExitCode.DONE),
+    (Pass(Plan(()), outcomes(X)), ExitCode.FAILED),
+    (Pass(Plan(()), outcomes(X, H)), ExitCode.FAILED),
+    (Pass(Plan(()), outcomes(X, F)), ExitCode.PARTLY_APPLIED),
+    (Pass(Plan((), 3), outcomes(X)), ExitCode.PARTLY_APPLIED),
+    (Pass(Plan((), 3), broken=(Broken("p", "no"),)), ExitCode.PARTLY_APPLIED),
+]
+
+
+@pytest.mark.parametrize(("whole", "code"), CODES)
+def test_exit_code(whole: Pass, code: ExitCode) -> None:
+    assert exit_code(whole) is code
+
+
+def test_documented_exit_codes() -> None:
+    assert {code.name: code.value for code in ExitCode} == {
+        "DONE": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "CONFIG_INVALID": 3,
+        "CHANGES": 4,
+        "PARTLY_APPLIED": 5,
+        "LOCKED": 6,
+        "INTERRUPTED": 130,
+    }
+
+
+def told(whole: Pass, damaged: str = "") -> dict[str, Any]:
+    wanted = Wanted(Config(), Layout(), systemd=False)
+    return last_pass(whole, wanted, load((), bundled=Layout().prefix), started=1, ended=2, damaged=damaged)
+
+
+def test_the_last_pass_tells_trouble_with_cause_and_cure() -> None:
+    error = HubdError("no disk", why="full", fix="Delete something.", retry=True)
+    whole = Pass(
+        Plan((), 4),
+        (
+            Outcome("x:1", X, "no disk", error),
+            Outcome("x:2", H, "waits for x:1"),
+            Outcome("x:3", R, "building"),
+            Outcome("x:4", F, "wrote it"),
+        ),
+        (Broken("p", "ValueError"),),
+    )
+    found = told(whole, damaged="record.json is damaged")
+    assert found["trouble"][0] == {"id": "x:1", "what": "no disk", "why": "full", "fix": "Delete something.", "retry": True}
+    assert [each["id"] for each in found["trouble"]] == ["x:1", "plugin:p", "record"]
+    assert found["running"] == [{"id": "x:3", "say": "building"}]
+    assert found["held"] == [{"id": "x:2", "say": "waits for x:1"}]
+    assert found["fixed"] == ["wrote it"]
+    assert found["counts"] == {"failed": 1, "held": 1, "running": 1, "fixed": 1}
+    assert any("not systemd" in notice["say"] for notice in found["notices"])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_each_thing_is_counted_as_right_once() -> None:
+    a, b, c = (Thing(label=name, world={}) for name in "abc")
+    gap = Gap(a, (Step("do", lambda host: None),))
+    # b and c had no gap; b was looked at again and is right, c is held now. a was mended by what it needs.
+    whole = Pass(Plan((gap,), right=2), (Outcome(a.id, OKAY), Outcome(b.id, OKAY), Outcome(c.id, H, "waits")))
+    assert told(whole)["right"] == 2
+
+
+def plan_of(*gaps: Gap, right: int = 0) -> list[str]:
+    return list(show.plan_lines(show.plan_json(Pass(Plan(gaps, right)))))
+
+
+def test_a_plan_in_words() -> None:
+    step = Step("write the file", lambda host: None)
+    one, two = Thing(label="one", world={}, touches="everybody"), Thing(label="two", world={})
+    assert plan_of(right=3) == ["Nothing to do: 3 things are right."]
+    assert plan_of(Gap(one, (step,)), Gap(two, (step,), removal=True), right=3) == [
+        "  * write the file",
+        "      touches: everybody",
+        "  - write the file",
+        "2 changes, 3 things are right. Nothing was changed yet: hubd apply",
+    ]
+    assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing:one: building"]
+    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing:one: no", "      because dark"]
+
+
+EVENTS = [
+    (Event("step", "x", "write it"), "  → write it"),
+    (Event("job", "env-a", "solving"), "  … env-a: solving"),
+    (Event("outcome", "x", "no disk", "failed"), "  ✗ x: no disk"),
+    (Event("outcome", "x", "wrote it", "fixed"), ""),
+    (Event("say", say="hello"), "  hello"),
+    (Event("pass", say="why"), ""),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), EVENTS)
+def test_events_in_words(event: Event, line: str) -> None:
+    assert show.event_line({"kind": event.kind, "id": event.id, "say": event.say, "result": event.result}) == line
+
+
+def test_status_in_words_names_what_to_do() -> None:
+    last = {
+        "ended": 0,
+        "trouble": [{"what": "no disk", "why": "full", "fix": "Delete something."}],
+        "running": [],
+        "held": [],
+        "notices": [{"say": "careful", "fix": "do this"}],
+    }
+    lines = list(show.status_lines(status(Record(last=last), config_problems=(), daemon=None, now=1)))
+    assert lines[0] == "Something needs attention. (last looked: just now)"
+    assert "systemctl start hubd" in lines[1]
+    assert lines[2:] == ["✗ no disk", "  because full", "  Delete something.", "Note: careful.", "  do this"]

@@ -1,0 +1,75 @@
+"""Accounts and groups: a snapshot, and who is closed."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hubd.host.accounts import Accounts
+from hubd.host.host import Host, has_systemd, local_host
+from hubd.host.processes import Processes
+from hubd.host.systemd import Systemd
+from hubd.layout import Layout
+
+TODAY = int(time.time() // 86400)
+EXPIRES = [("1", True), ("0", True), (str(TODAY), True), (str(TODAY + 1), False), ("", False), ("-1", False), ("x", False)]
+
+
+@pytest.fixture
+def one(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names = ["ada"]
+
+    def entries() -> list[SimpleNamespace]:
+        shown = {"pw_uid": 1000, "pw_gid": 1000, "pw_dir": "/home/x", "pw_gecos": "made by hubd"}
+        return [SimpleNamespace(pw_name=name, **shown) for name in names]
+
+    monkeypatch.setattr(pwd, "getpwall", entries)
+    monkeypatch.setattr(grp, "getgrall", lambda: [SimpleNamespace(gr_name="g", gr_mem=list(names))])
+    return names
+
+
+@pytest.mark.parametrize(("day", "closed"), EXPIRES)
+def test_closed_is_what_has_expired(tmp_path: Path, one: list[str], day: str, closed: bool) -> None:
+    shadow = tmp_path / "shadow"
+    shadow.write_text(f"root:*:1:0:99999:7:::\nada:!:19000:0:99999:7::{day}:\nnonsense\n")
+    account = Accounts(shadow).get("ada")
+    assert account is not None
+    assert (account.closed, account.uid, account.home, account.comment) == (closed, 1000, Path("/home/x"), "made by hubd")
+
+
+def test_a_shadow_file_that_may_not_be_read(tmp_path: Path, one: list[str]) -> None:
+    account = Accounts(tmp_path / "none").get("ada")
+    assert account is not None
+    assert not account.closed
+
+
+def test_it_is_a_snapshot_until_it_is_told_to_look_again(tmp_path: Path, one: list[str]) -> None:
+    accounts = Accounts(tmp_path / "none")
+    assert accounts.get("bea") is None
+    assert accounts.members("g") == {"ada"}
+    assert accounts.members("nothing") is None
+    one.append("bea")
+    assert accounts.get("bea") is None
+    accounts.forget()
+    assert accounts.get("bea") is not None
+    assert accounts.members("g") == {"ada", "bea"}
+
+
+def test_this_machine(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert isinstance(local_host(layout, systemd=True).init, Systemd)
+    assert isinstance(local_host(layout, systemd=False).init, Processes)
+    assert isinstance(local_host(layout).init, Systemd if has_systemd() else Processes)
+
+
+def test_who_uses_a_folder(tmp_path: Path) -> None:
+    import sys
+
+    used: Host = local_host(Layout(tmp_path), systemd=False)
+    assert used.processes_using(Path(sys.executable).resolve().parent) >= 1
+    assert used.processes_using(tmp_path) == 0

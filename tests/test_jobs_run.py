@@ -1,0 +1,193 @@
+"""Jobs: what they run, what they report, and that only a proven product gets its mark."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeCommands
+
+from hubd.errors import HubdError
+from hubd.host.web import Web
+from hubd.jobs import smoke_kernel
+from hubd.jobs.run import run
+
+CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
+
+
+class Rig:
+    """A job's surroundings. spec: as the pass writes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.prefix, self.cache, self.report = folder / "envs/science/abc", folder / "cache", folder / "report.json"
+        self.prefix.mkdir(parents=True)
+        self.cache.mkdir()
+        self.commands = FakeCommands()
+        self.spec: dict[str, Any] = {
+            "do": "environment",
+            "job": "env-science",
+            "digest": "d",
+            "prefix": str(self.prefix),
+            "manager": "uv",
+            "packages": ["python=3.12", "ipykernel", "numpy=2"],
+            "requirements": "",
+            "channels": ["conda-forge"],
+            "conda": "/opt/hub/conda",
+            "uv": "/opt/hub/hub/bin/uv",
+            "cache": str(self.cache),
+            "pythons": str(folder / "pythons"),
+            "smoke": "python",
+            "mark": ".mark",
+            "drop": ["share/unwanted"],
+            "result": str(self.report),
+            "tries": 0,
+        }
+
+    def run(self, **change: Any) -> int:
+        return run({**self.spec, **change}, commands=self.commands)  # type: ignore[arg-type]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return dict(json.loads(self.report.read_text()))
+
+    @property
+    def is_marked(self) -> bool:
+        return (self.prefix / ".mark").exists()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_an_environment_by_uv(rig: Rig) -> None:
+    (rig.prefix / "left/over").mkdir(parents=True)
+    (rig.prefix / "half").touch()
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip"] = lambda argv: (
+        (rig.prefix / "share/unwanted/x").mkdir(parents=True) and None
+    )
+    assert rig.run() == 0
+    words = [argv[1:3] for argv in rig.commands.ran]
+    assert words[:2] == [("venv", "--allow-existing"), ("pip", "install")]
+    assert rig.commands.ran[1][-2:] == ("ipykernel", "numpy==2.*")
+    assert rig.commands.ran[2][0] == f"{rig.prefix}/bin/python"
+    assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
+    assert sorted(path.name for path in rig.prefix.iterdir()) == [".mark", "share"]
+    assert list((rig.prefix / "share").iterdir()) == []
+    assert (rig.told["state"], rig.told["tries"], rig.told["digest"]) == ("done", 1, "d")
+
+
+def test_a_locked_list_is_installed_with_its_hashes_and_no_kernel_is_tried(rig: Rig) -> None:
+    assert rig.run(packages=[], requirements="/x/list.txt", smoke="") == 0
+    assert "--require-hashes" in rig.commands.ran[1]
+    assert len(rig.commands.ran) == 2
+    assert rig.is_marked
+
+
+def test_an_environment_by_conda(rig: Rig) -> None:
+    def create(argv: tuple[str, ...]) -> str:
+        (rig.prefix / "conda-meta").mkdir()
+        (rig.prefix / "conda-meta/history").touch()
+        return "{}"
+
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = create
+    assert rig.run(manager="conda") == 0
+    assert rig.commands.options[0]["environment"]["CONDA_PKGS_DIRS"] == str(rig.cache / "conda-pkgs")
+    assert rig.is_marked
+
+
+def test_condas_exit_code_alone_is_not_believed(rig: Rig) -> None:
+    assert rig.run(manager="conda") == 1
+    assert rig.told["state"] == "failed"
+    assert not rig.is_marked
+
+
+FAILURES = [
+    ("uv", ("/opt/hub/hub/bin/uv", "pip"), 2, "uv could not build"),
+    ("uv", ("/opt/hub/hub/bin/uv", "venv"), 2, "uv could not build"),
+]
+
+
+@pytest.mark.parametrize(("manager", "argv", "code", "what"), FAILURES)
+def test_a_failed_build_has_no_mark_and_says_why(rig: Rig, manager: str, argv: tuple[str, ...], code: int, what: str) -> None:
+    rig.commands.answers[argv] = code
+    assert rig.run(manager=manager, tries=2) == 1
+    told = rig.told
+    assert told["what"].startswith(what)
+    assert (told["state"], told["tries"], told["why"]) == ("failed", 3, "it went wrong")
+    assert told["ended"] > 0
+    assert not rig.is_marked
+
+
+def test_an_environment_counts_only_when_its_kernel_ran_a_cell(rig: Rig) -> None:
+    rig.commands.answers[f"{rig.prefix}/bin/python",] = 1
+    assert rig.run() == 1
+    assert rig.told["what"] == "its kernel does not run a cell"
+    assert rig.told["at"] > 1_700_000_000
+    assert not rig.is_marked
+
+
+def test_a_bug_in_a_job_is_reported_too(rig: Rig) -> None:
+    assert rig.run(manager="nonsense") == 1
+    assert "KeyError" in rig.told["why"]
+
+
+def test_those_who_follow_see_what_is_done(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.run()
+    said = capsys.readouterr().out
+    assert said.startswith("starting\n")
+    assert "installing 2 packages with uv" in said
+    assert "running a cell" in said
+
+
+@pytest.mark.parametrize(("right", "code"), [(True, 0), (False, 1)])
+def test_conda_comes_from_a_checked_installer_only(rig: Rig, tmp_path: Path, right: bool, code: int) -> None:
+    installer = tmp_path / "miniconda.sh"
+    installer.write_bytes(b"#!/bin/sh\n")
+    prefix = tmp_path / "conda"
+    prefix.mkdir()
+    (prefix / "half").touch()
+
+    def install(argv: tuple[str, ...]) -> str:
+        assert list(prefix.iterdir()) == []
+        (prefix / "bin").mkdir()
+        (prefix / "bin/conda").touch()
+        return ""
+
+    rig.commands.answers["bash",] = install
+    digest = hashlib.sha256(b"#!/bin/sh\n").hexdigest() if right else "0" * 64
+    spec = {**rig.spec, "do": "conda", "prefix": str(prefix), "url": installer.as_uri(), "sha256": digest}
+    assert run(spec, commands=rig.commands, web=Web()) == code  # type: ignore[arg-type]
+    assert len(rig.commands.ran) == (1 if right else 0)
+    assert not (rig.cache / "miniconda.sh").exists()
+    assert rig.told["state"] == ("done" if right else "failed")
+
+
+def test_a_conda_installer_that_says_yes_and_does_nothing(rig: Rig, tmp_path: Path) -> None:
+    class Fetched:
+        def download(self, url: str, path: Path, **options: Any) -> None:
+            path.touch()
+
+    spec = {**rig.spec, "do": "conda", "prefix": str(tmp_path / "conda"), "url": "https://x", "sha256": "0"}
+    assert run(spec, commands=rig.commands, web=Fetched()) == 1  # type: ignore[arg-type]
+    assert rig.told["what"] == "conda's installer failed"
+
+
+def test_a_download_that_fails_is_told_with_its_reason(rig: Rig) -> None:
+    class Down:
+        def download(self, *_: Any, **__: Any) -> None:
+            raise HubdError("it could not be downloaded", why="no route", retry=True)
+
+    spec = {**rig.spec, "do": "conda", "url": "https://x", "sha256": "0"}
+    assert run(spec, commands=rig.commands, web=Down()) == 1  # type: ignore[arg-type]
+    assert (rig.told["why"], rig.told["retry"]) == ("no route", True)
+
+
+@pytest.mark.parametrize(("language", "program"), [("python", "/e/bin/python"), ("R", "/e/bin/R")])
+def test_how_a_kernel_is_tried(language: str, program: str) -> None:
+    assert smoke_kernel.argv("/e", language)[0] == program
+    assert "{connection_file}" in smoke_kernel.argv("/e", language)
+    assert language in smoke_kernel.CELLS

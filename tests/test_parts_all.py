@@ -1,0 +1,309 @@
+"""The built-in parts: config to resources. Every id once, every need provided, the same in and the same out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.config.parse import parse
+from hubd.flow.desired import desired, notices, with_hub_settings
+from hubd.flow.values import Desired
+from hubd.hooks import Wanted
+from hubd.layout import Layout
+from hubd.plugin_loader import BUILT_IN, load
+from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
+from hubd.resources.environment import Environment
+from hubd.resources.file import File
+from hubd.resources.service import Answering, Service
+from hubd.resources.unit import Unit
+from hubd.tools.program import Program, service_text
+
+FULL = """\
+people: {admins: [ada], users: [bea, cid], groups: {staff: {members: [ada, bea]}, empty: {}}}
+limits: {memory: 1G, cpu: 1.5}
+environments:
+  science: {packages: [python=3.12, ipykernel, numpy], manager: conda, kernel: {display_name: Science}}
+  maths: {packages: [ipykernel, sympy], manager: uv}
+  stats: {packages: [r-irkernel], manager: conda, channels: [my-channel], kernel: {language: R}}
+default_environment: maths
+hub: {port: 16001, start_deadline: 30 s}
+proxy: {port: 8080, address: 127.0.0.1, api_port: 9099}
+"""
+EMPTY = "people: {}\n"
+LAYOUT = Layout(Path("/srv/hub"))
+
+
+def wanted(text: str = FULL, **options: Any) -> Wanted:
+    return Wanted(
+        parse(text),
+        LAYOUT,
+        **{"facts": {"hub": {"version": "versions/hub-1"}, "server-list": {"path": "/x", "digest": "d"}}, **options},
+    )
+
+
+def made(wish: Wanted) -> Desired:
+    plugins = load((), bundled=Path("/nowhere"))
+    found = desired(with_hub_settings(wish, plugins), plugins)
+    assert found.broken == ()
+    return found
+
+
+def by_id(wish: Wanted) -> dict[str, Any]:
+    return {resource.id: resource for resource in made(wish).resources}
+
+
+TEXTS = [FULL, EMPTY, FULL.replace("manager: uv", "manager: auto"), FULL + "conda: {path: /opt/miniconda3}\n"]
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+@pytest.mark.parametrize("text", TEXTS, ids=["full", "empty", "auto", "own-conda"])
+def test_every_need_is_provided_and_comes_first(text: str, systemd: bool) -> None:
+    found = made(wanted(text, systemd=systemd))
+    seen: set[str] = set()
+    for resource in found.resources:
+        assert set(resource.needs) <= seen, resource.id
+        assert resource.id not in seen
+        seen.add(resource.id)
+    assert set(found.owners.values()) <= set(BUILT_IN)
+
+
+def test_the_same_in_gives_the_same_out() -> None:
+    assert made(wanted()).resources == made(wanted()).resources
+
+
+def test_nothing_is_written_outside_of_what_is_hubds() -> None:
+    allowed = ("/srv/hub/", "/etc/sudoers.d/hubd")
+    files = [resource for resource in by_id(wanted()).values() if isinstance(resource, File)]
+    assert len(files) > 6
+    assert all(str(file.path).startswith(allowed) for file in files)
+
+
+def test_people_are_admins_or_not_in_every_place() -> None:
+    found = by_id(wanted())
+    assert found["members:hubd-admins"].members == {"ada"}
+    assert found["members:hubd-users"].members == {"ada", "bea", "cid"}
+    assert found["hub-people:all"].users == {"ada": True, "bea": False, "cid": False}
+    assert found["hub-people:all"].groups == {"staff": {"ada", "bea"}, "empty": frozenset()}
+    assert {"person:ada", "person:bea", "person:cid", "home-folder:ada/notebooks"} <= found.keys()
+    assert json.loads(found["file:/srv/hub/state/servers.json"].content)["people"] == ["ada", "bea", "cid"]
+    nobody = by_id(wanted(EMPTY))
+    assert nobody["members:hubd-admins"].members == frozenset()
+    assert nobody["hub-people:all"].users == {}
+
+
+def test_what_holds_secrets_is_closed() -> None:
+    found = by_id(wanted())
+    modes = {identity: (each.mode, each.owner, each.group) for identity, each in found.items() if hasattr(each, "mode")}
+    assert modes["directory:/srv/hub/state"] == (0o711, "root", "root")
+    assert modes["directory:/srv/hub/state/secrets"] == (0o700, "root", "root")
+    assert modes["directory:/srv/hub/state/hub"] == (0o700, "hubd-hub", "hubd-hub")
+    assert modes["file:/srv/hub/state/servers.json"] == (0o600, "root", "root")
+    assert modes["file:/srv/hub/state/jupyterhub.json"] == (0o640, "root", "hubd-hub")
+    assert modes["directory:/srv/hub/state/proxy/rules"] == (0o3770, "root", "hubd-proxy")
+    assert modes["file:/etc/sudoers.d/hubd"][0] == 0o440
+
+
+def programs(wish: Wanted) -> dict[str, Program]:
+    return {
+        each.unit.name: each.unit for each in by_id(wish).values() if isinstance(each, Unit) and isinstance(each.unit, Program)
+    }
+
+
+def test_hub_and_proxy_are_not_root_and_run_from_one_generation() -> None:
+    found = programs(wanted())
+    assert found["jupyterhub.service"].user == "hubd-hub"
+    assert found["jupyterhub-proxy.service"].user == "hubd-proxy"
+    assert found["hubd.service"].user == ""
+    for program in found.values():
+        assert program.argv[0].startswith("/srv/hub/versions/hub-1/bin/")
+        service_text(program)
+
+
+def test_the_running_settings_are_those_of_the_unit() -> None:
+    found = by_id(wanted())
+    for identity in ("jupyterhub.service", "jupyterhub-proxy.service"):
+        assert found[f"service:{identity}"].settings == found[f"unit:{identity}"].unit.settings != ""
+
+
+SETTINGS = [
+    # what changes, whether hub and proxy restart
+    ({}, False, False),
+    ({"facts": {"hub": {"version": "versions/hub-2"}, "server-list": {"path": "/x", "digest": "d"}}}, True, True),
+    (
+        {
+            "facts": {
+                "hub": {"version": "versions/hub-1"},
+                "server-list": {"path": "/x", "digest": "d"},
+                "drop-ins": {"digest": "e"},
+            }
+        },
+        True,
+        False,
+    ),
+    ({"text": FULL.replace("16001", "16002")}, True, False),
+    ({"text": FULL.replace("9099", "9098")}, True, True),
+    ({"text": FULL.replace("127.0.0.1", "127.0.0.2")}, False, True),
+    # What can be done live restarts nothing.
+    ({"text": FULL.replace("cid]", "cid, dan]")}, False, False),
+    ({"text": FULL.replace("1G", "2G")}, False, False),
+    ({"text": FULL.replace("sympy", "scipy")}, False, False),
+    ({"text": FULL.replace("default_environment: maths", "default_environment: science")}, False, False),
+    ({"text": FULL.replace("30 s", "50 s")}, False, False),
+    ({"text": FULL + "daemon: {interval: 1 min}\n"}, False, False),
+]
+
+
+@pytest.mark.parametrize(("change", "hub", "proxy"), SETTINGS)
+def test_what_restarts_what(change: dict[str, Any], hub: bool, proxy: bool) -> None:
+    before, after = by_id(wanted()), by_id(wanted(**change))
+    for unit, restarts in (("jupyterhub", hub), ("jupyterhub-proxy", proxy)):
+        old, new = (each[f"service:{unit}.service"] for each in (before, after))
+        assert isinstance(old, Service)
+        assert (old.settings != new.settings) is restarts, unit
+
+
+def test_ports_and_addresses_reach_everything() -> None:
+    found = by_id(wanted())
+    settings = json.loads(found["file:/srv/hub/state/jupyterhub.json"].content)
+    assert settings["JupyterHub"]["hub_port"] == 16001
+    assert settings["TraefikProxy"]["traefik_api_url"] == "http://127.0.0.1:9099"
+    answers = [each.url for each in found.values() if isinstance(each, Answering)]
+    assert answers == ["http://127.0.0.1:16001/hub/health", "http://127.0.0.1:8080/hub/health"]
+    assert found["listening:jupyterhub-proxy.socket"].address == "127.0.0.1:8080"
+    assert found["hub-people:all"].api == "http://127.0.0.1:16001/hub/api"
+    assert [each.deadline for each in found.values() if isinstance(each, Answering)] == [30, 30]
+
+
+@pytest.mark.parametrize(("address", "place", "url"), [
+    ("''", "80", "http://127.0.0.1:80/"), ("'::1'", "[::1]:80", "http://[::1]:80/"), ("10.0.0.5", "10.0.0.5:80", "http://10.0.0.5:80/"),
+])  # fmt: skip
+def test_every_kind_of_address(address: str, place: str, url: str) -> None:
+    found = by_id(wanted(f"proxy: {{port: 80, address: {address}}}\n"))
+    assert found["listening:jupyterhub-proxy.socket"].address == place
+    assert found["answer:the hub through the proxy"].url.startswith(url)
+
+
+def test_without_systemd_there_is_no_port_holder_and_no_unit_of_hubd() -> None:
+    found = by_id(wanted(systemd=False))
+    assert not [identity for identity in found if identity.startswith("listening:")]
+    assert set(programs(wanted(systemd=False))) == {"jupyterhub.service", "jupyterhub-proxy.service"}
+    assert programs(wanted(systemd=False))["jupyterhub-proxy.service"].relations == ()
+    said = notices(wanted(systemd=False), load((), bundled=Path("/nowhere")))
+    assert any("not systemd" in notice.say for notice in said)
+    assert not notices(wanted(), load((), bundled=Path("/nowhere")))
+
+
+def environments(wish: Wanted) -> dict[str, Environment]:
+    return {each.environment: each for each in made(wish).resources if isinstance(each, Environment) and not each.label}
+
+
+CHOICE = {"hub": {}, "server-list": {}}
+MANAGERS: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
+    # managers of the two in the file, further options, facts, what builds them (absent: not decided)
+    ("uv", "uv", {}, {"a": "uv", "b": "uv"}),
+    ("conda", "uv", {}, {"a": "conda", "b": "uv"}),
+    ("auto", "uv", {}, {"b": "uv"}),
+    ("auto", "conda", {}, {"b": "conda"}),
+    ("auto", "auto", {"environment-manager": {"manager": "uv"}}, {"a": "uv", "b": "uv"}),
+    ("auto", "uv", {"environment-manager": {"manager": "conda"}}, {"a": "conda", "b": "uv"}),
+]
+
+
+@pytest.mark.parametrize(("one", "two", "facts", "builders"), MANAGERS)
+def test_who_builds(one: str, two: str, facts: dict[str, Any], builders: dict[str, str]) -> None:
+    text = f"environments: {{a: {{packages: [ipykernel], manager: {one}}}, b: {{packages: [ipykernel], manager: {two}}}}}\n"
+    wish = wanted(text, facts={**CHOICE, **facts})
+    found = made(wish).resources
+    assert {name: each.manager for name, each in environments(wish).items()} == builders
+    assert any(isinstance(each, ManagerChoice) for each in found) is ("auto" in (one, two) and not facts)
+    assert any(isinstance(each, Conda) for each in found) is ("conda" in builders.values())
+
+
+def test_ones_own_conda_decides_and_is_never_installed() -> None:
+    wish = wanted("environments: {a: {packages: [ipykernel]}}\nconda: {path: /opt/miniconda3}\n", facts=CHOICE)
+    assert environments(wish)["a"].conda == Path("/opt/miniconda3")
+    kinds = {type(each) for each in made(wish).resources}
+    assert ExistingConda in kinds
+    assert not kinds & {Conda, ManagerChoice}
+
+
+def test_channels_are_those_of_the_environment_else_of_conda_and_none_with_uv() -> None:
+    found = environments(wanted(FULL + "conda: {channels: [a, b]}\n"))
+    assert {name: each.channels for name, each in found.items()} == {"science": ("a", "b"), "maths": (), "stats": ("my-channel",)}
+
+
+@pytest.mark.parametrize(("channels", "probe"), [
+    ("[conda-forge]", "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"),
+    ("['https://mirror.example.org/forge/']", "https://mirror.example.org/forge/noarch/repodata.json"),
+    ("['file:///srv/channel']", "file:///srv/channel/noarch/repodata.json"),
+    ("[]", "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"),
+])  # fmt: skip
+def test_what_is_tried_before_conda_is_chosen(channels: str, probe: str) -> None:
+    wish = wanted(f"environments: {{a: {{packages: [ipykernel]}}}}\nconda: {{channels: {channels}}}\n", facts=CHOICE)
+    (choice,) = (each for each in made(wish).resources if isinstance(each, ManagerChoice))
+    assert choice.probes[1] == probe
+
+
+def test_a_kernel_is_offered_only_when_its_environment_is_proven() -> None:
+    found = by_id(wanted())
+    for name, environment in environments(wanted()).items():
+        spec = found[f"file:/srv/hub/kernels/everyone/kernels/{name}/kernel.json"]
+        assert environment.id in spec.needs
+        assert json.loads(spec.content)["argv"][0].startswith(f"{environment.prefix}/bin/")
+    science = json.loads(found["file:/srv/hub/kernels/everyone/kernels/science/kernel.json"].content)
+    assert (science["display_name"], science["language"]) == ("Science", "python")
+    stats = json.loads(found["file:/srv/hub/kernels/everyone/kernels/stats/kernel.json"].content)
+    assert (stats["display_name"], stats["language"], stats["argv"][0].rpartition("/")[2]) == ("stats", "R", "R")
+
+
+def policy(text: str) -> Any:
+    return json.loads(by_id(wanted(text))["file:/srv/hub/state/servers.json"].content)
+
+
+def test_what_is_started_for_whom() -> None:
+    found = policy(FULL)
+    assert found["memory"] == 1 << 30
+    assert found["cpu"] == 1.5
+    assert found["argv"][0] == "/srv/hub/server/bin/jupyterhub-singleuser"
+    assert "--MultiKernelManager.default_kernel_name=maths" in found["argv"]
+    assert found["environment"]["JUPYTER_PATH"] == "/srv/hub/kernels/everyone"
+    none = policy(EMPTY)
+    assert (none["memory"], none["cpu"], none["people"]) == (None, None, [])
+    assert not [word for word in none["argv"] if "default_kernel_name" in word]
+
+
+def test_the_server_environment_is_switched_only_when_it_is_proven() -> None:
+    found = by_id(wanted())
+    server = found["environment:server"]
+    link = found["link:/srv/hub/server"]
+    assert link.needs == (server.id,)
+    assert link.target == f"versions/{server.prefix.name}"
+    other = by_id(wanted(facts={**wanted().facts, "server-list": {"path": "/x", "digest": "e"}}))["environment:server"]
+    assert other.prefix != server.prefix
+
+
+def test_notices_name_drop_ins_and_the_way_back_to_conda() -> None:
+    facts = {**CHOICE, "drop-ins": {"names": ["mine.py"], "digest": "x"},
+             "environment-manager": {"manager": "uv", "why": "no route", "at": "today"}}  # fmt: skip
+    said = notices(wanted("environments: {a: {packages: [ipykernel]}}\n", facts=facts), load((), bundled=Path("/nowhere")))
+    assert any("mine.py" in notice.say for notice in said)
+    assert any("no route" in notice.say and "environments.a.manager conda" in notice.fix for notice in said)
+
+
+def test_five_thousand_people() -> None:
+    names = ", ".join(f"u{number:04}" for number in range(5000))
+    found = made(wanted(f"people: {{users: [{names}]}}\n"))
+    assert sum(resource.kind == "person" for resource in found.resources) == 5000
+
+
+def test_another_prefix_moves_everything_but_what_the_system_prescribes() -> None:
+    here, there = by_id(wanted()), by_id(replace(wanted(), layout=Layout(Path("/elsewhere"))))
+    stay = {identity for identity in here if identity in there}
+    assert len(here) == len(there)
+    assert not [identity for identity in stay if "/srv/hub" in identity]
+    for each in there.values():
+        assert "/srv/hub" not in repr(each), each.id

@@ -1,0 +1,342 @@
+"""Jobs and what they make: environments, conda, the choice between managers, and clearing up."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeHost, Owners
+
+from hubd.errors import HubdError
+from hubd.host.init import UnitState
+from hubd.resources import job as jobs
+from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
+from hubd.resources.environment import MARK, Environment, Generations, NoEnvironment, SeenGenerations
+from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
+
+FAILURE = {"what": "no such package", "why": "nunpy", "ended": 1000, "tries": 1}
+
+
+@pytest.fixture
+def folder(host: FakeHost) -> Path:
+    host.layout.reports.mkdir(parents=True)
+    host.layout.jobs.mkdir()
+    return host.layout.reports
+
+
+def environment(**options: Any) -> Environment:
+    return Environment(
+        **{"environment": "science", "folder": Path("/x/envs/science"), "manager": "uv", "packages": ("numpy",), **options}
+    )
+
+
+DIGEST = [
+    ({}, True),
+    # What does not change what is built builds nothing anew.
+    ({"needs": ("x:y",), "touches": "all"}, True),
+    ({"conda": Path("/elsewhere")}, True),
+    ({"packages": ("numpy", "scipy")}, False),
+    ({"manager": "conda"}, False),
+    ({"channels": ("conda-forge",)}, False),
+    ({"requirements_digest": "abc"}, False),
+    ({"smoke": "R"}, False),
+]
+
+
+@pytest.mark.parametrize(("options", "same"), DIGEST)
+def test_a_generation_is_named_for_what_is_asked_for(options: dict[str, Any], same: bool) -> None:
+    assert (environment(**options).prefix == environment().prefix) is same
+
+
+def test_the_order_of_packages_does_not_matter_and_that_of_channels_does() -> None:
+    assert environment(packages=("a", "b")).digest == environment(packages=("b", "a")).digest
+    assert environment(channels=("a", "b")).digest != environment(channels=("b", "a")).digest
+
+
+SEEN = [
+    # seen, steps, what it waits for, whether that is an error
+    (SeenJob(complete=True), 0, "", False),
+    (SeenJob(), 1, "", False),
+    (SeenJob(going="solving"), 0, "building: solving", False),
+    (SeenJob(failure=FAILURE, now=1001), 0, "failed", True),
+    (SeenJob(failure=FAILURE, now=1301), 1, "", False),
+    # While a retry goes on the last failure is history.
+    (SeenJob(going="solving", failure=FAILURE, now=1001), 0, "building: solving", False),
+]
+
+
+@pytest.mark.parametrize(("seen", "steps", "waits", "error"), SEEN)
+def test_environment(seen: SeenJob, steps: int, waits: str, error: bool) -> None:
+    wish = environment()
+    assert len(wish.steps(seen)) == steps
+    progress = None if steps else wish.progress(seen)
+    assert (progress.say if progress else "") == waits
+    assert (progress is not None and progress.error is not None) is error
+
+
+DUE = [
+    # tries, seconds since, due
+    (1, 299, False),
+    (1, 300, True),
+    (2, 599, False),
+    (2, 600, True),
+    (3, 1199, False),
+    (10, 21599, False),
+    (10, 21600, True),
+    (99, 21600, True),
+    (0, 299, False),
+    (0, 300, True),
+    (-5, 300, True),
+    (1, -1, True),
+]
+
+
+@pytest.mark.parametrize(("tries", "passed", "due"), DUE)
+def test_when_a_failed_job_is_tried_again(tries: int, passed: float, due: bool) -> None:
+    assert is_due(SeenJob(failure={"tries": tries, "ended": 5000}, now=5000 + passed)) is due
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"tries": "many", "ended": "never"}, {}, {"tries": None, "ended": []}, {"tries": float("inf"), "ended": float("nan")}],
+)
+def test_a_report_of_nonsense_does_not_hold_a_job_forever(nonsense: dict[str, Any]) -> None:
+    assert is_due(SeenJob(failure=nonsense, now=5000))
+
+
+def test_the_failure_tells_what_the_job_said() -> None:
+    error = failure_of(SeenJob(failure=FAILURE), "Read the log.")
+    assert (error.what, error.why, error.fix) == ("no such package", "nunpy", "Read the log.")
+    assert failure_of(SeenJob(), "x").what == "the job failed"
+
+
+REPORTS: list[tuple[Any, bool, SeenJob]] = [
+    # report, whether its unit runs, seen
+    (None, False, SeenJob()),
+    (None, True, SeenJob(going="starting")),
+    ({"state": "running", "phase": "solving"}, True, SeenJob(going="solving")),
+    ({"state": "done"}, False, SeenJob()),
+    ({"state": "failed", "what": "x"}, False, SeenJob(failure={"state": "failed", "what": "x"})),
+    # Killed: it may be tried at once.
+    (
+        {"state": "running", "phase": "solving"},
+        False,
+        SeenJob(failure={"what": "env-a was killed", "why": "it ended without a word", "ended": 0, "tries": 0, "retry": True}),
+    ),
+    ("garbage", False, SeenJob()),
+    ([1], False, SeenJob()),
+    ("deep", False, SeenJob()),
+]
+
+
+@pytest.mark.parametrize(("report", "runs", "seen"), REPORTS)
+def test_what_is_seen_of_a_job(host: FakeHost, folder: Path, report: Any, runs: bool, seen: SeenJob) -> None:
+    if report is not None:
+        (folder / "env-a.json").write_text(
+            {"garbage": "{", "deep": "[" * 100_000}.get(report) if isinstance(report, str) else json.dumps(report)
+        )
+    if runs:
+        host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "active")
+    found = observe_job(host, "env-a", complete=False)
+    assert (found.complete, found.going, found.failure) == (seen.complete, seen.going, seen.failure)
+    if found.failure and found.failure.get("ended") == 0:
+        assert is_due(found)
+
+
+KILLED = [(1, 1, True), (2, 1, True), (3, 1, False), (3, 300, True), (4, 599, False), (4, 600, True)]
+
+
+@pytest.mark.parametrize(("tries", "passed", "due"), KILLED)
+def test_a_job_that_is_always_killed_is_not_started_for_ever(
+    host: FakeHost, folder: Path, tries: int, passed: int, due: bool
+) -> None:
+    # A machine with too little memory would be busy with nothing else.
+    (folder / "env-a.json").write_text(json.dumps({"state": "running", "tries": tries, "at": host.now - passed}))
+    assert is_due(observe_job(host, "env-a", complete=False)) is due
+
+
+def test_a_finished_product_costs_no_question(host: FakeHost) -> None:
+    host.init = None  # type: ignore[assignment]
+    assert observe_job(host, "env-a", complete=True) == SeenJob(complete=True)
+
+
+def test_a_report_that_is_a_link_is_not_followed(host: FakeHost, folder: Path) -> None:
+    # The build account owns that folder; hubd reads as root.
+    secret = host.layout.state / "secret"
+    secret.write_text('{"state": "failed", "what": "the secret"}')
+    (folder / "env-a.json").symlink_to(secret)
+    assert observe_job(host, "env-a", complete=False).failure is None
+
+
+def test_asking_lets_failed_jobs_be_tried_again_and_leaves_running_ones(host: FakeHost, folder: Path) -> None:
+    for name, state in (("a", "failed"), ("b", "running"), ("c", "done")):
+        (folder / f"{name}.json").write_text(json.dumps({"state": state}))
+    jobs.forget_failures(host.layout)
+    assert sorted(os.listdir(folder)) == ["b.json", "c.json"]
+
+
+def test_jobs_under_way_by_name(host: FakeHost, folder: Path) -> None:
+    for name, state in (("a", "running"), ("b", "running"), ("c", "done")):
+        (folder / f"{name}.json").write_text(json.dumps({"state": state, "phase": "solving"}))
+    host.init.units["hubd-job-a.service"] = UnitState("hubd-job-a.service", True, "active")
+    found = phases(host)
+    assert found["a"] == "solving"
+    assert "b" not in found
+    assert "c" not in found
+
+
+def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, folder: Path, owners: Owners) -> None:
+    prefix = host.layout.envs / "science/abc"
+    start_job(host, "env-science", {"digest": "d", "prefix": str(prefix)}, writable=(prefix,))
+    program = host.init.started["hubd-job-env-science.service"]
+    properties = dict(program.properties)
+    assert program.user == "hubd-build"
+    assert not program.restart and not program.install
+    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache} {host.layout.reports}"
+    assert str(host.layout.secrets) in properties["InaccessiblePaths"]
+    assert (properties["NoNewPrivileges"], properties["ProtectSystem"], properties["ProtectHome"]) == ("yes", "strict", "yes")
+    spec = json.loads(Path(program.argv[-1]).read_text())
+    assert spec["tries"] == 0
+    assert spec["result"] == str(folder / "env-science.json")
+    from hubd.host import files
+
+    seen, parent = files.look(prefix), files.look(prefix.parent)
+    assert seen is not None and parent is not None
+    assert (seen.owner, parent.owner != "hubd-build") == ("hubd-build", True)
+    spec_file = files.look(Path(program.argv[-1]))
+    assert spec_file is not None
+    assert (spec_file.mode, spec_file.group) == (0o640, "hubd-build")
+
+
+def test_tries_are_counted_for_the_same_wish_only(host: FakeHost, folder: Path, owners: Owners) -> None:
+    (folder / "env-a.json").write_text(json.dumps({"state": "failed", "digest": "d", "tries": 3}))
+    for digest, tries in (("d", 3), ("other", 0)):
+        start_job(host, "env-a", {"digest": digest}, writable=())
+        assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
+
+
+def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path, owners: Owners) -> None:
+    wish = environment(folder=tmp_path / "envs/science")
+    host.layout.envs.mkdir(parents=True)
+    wish.prefix.mkdir(parents=True)
+    (wish.prefix / "bin").mkdir()
+    assert len(wish.steps(wish.observe(host))) == 1
+    (wish.prefix / MARK).write_text("x")
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.progress(wish.observe(host)) is None
+
+
+@pytest.mark.parametrize(("seen", "steps"), [((0), 1), (2, 0), (None, 0)])
+def test_no_environment(seen: int | None, steps: int) -> None:
+    gone = NoEnvironment(folder=Path("/x"))
+    assert len(gone.steps(seen)) == steps
+    assert (gone.progress(seen) is not None) is (seen == 2)
+
+
+def test_removing_an_environment_leaves_its_neighbours(host: FakeHost, tmp_path: Path) -> None:
+    for name in ("science", "science2"):
+        (tmp_path / name / "abc").mkdir(parents=True)
+    gone = Environment.gone({"folder": str(tmp_path / "science"), "label": ""})
+    assert gone is not None
+    gone.steps(gone.observe(host))[0].do(host)
+    assert os.listdir(tmp_path) == ["science2"] or sorted(os.listdir(tmp_path)) == ["science2"]
+    assert gone.observe(host) is None
+
+
+def generation(folder: Path, name: str, when: int | None) -> None:
+    (folder / name).mkdir(parents=True)
+    if when is not None:
+        (folder / name / MARK).touch()
+        os.utime(folder / name / MARK, (when, when))
+
+
+GENERATIONS = [
+    # name to when it was finished (None: never), in use, surplus
+    ({"now": 9}, (), ()),
+    ({"now": 9, "old": 1}, (), ()),
+    ({"now": 9, "old": 1, "older": 0}, (), ("older",)),
+    ({"now": 9, "half": None}, (), ("half",)),
+    ({"now": 9, "old": 1, "half": None}, (), ("half",)),
+    ({"now": 9, "old": 1, "older": 0, "oldest": -1}, ("older",), ("older", "oldest")),
+    ({"now": 9, ".pythons": None, "old": 1}, (), ()),
+    ({}, (), ()),
+]
+
+
+@pytest.mark.parametrize(("there", "used", "surplus"), GENERATIONS)
+def test_old_generations(
+    host: FakeHost, tmp_path: Path, there: dict[str, int | None], used: tuple[str, ...], surplus: tuple[str, ...]
+) -> None:
+    for name, when in there.items():
+        generation(tmp_path / "g", name, when)
+    host.processes = {tmp_path / "g" / name: 1 for name in used}
+    wish = Generations(folder=tmp_path / "g", current="now")
+    assert wish.observe(host) == SeenGenerations(surplus, used)
+    for step in wish.steps(wish.observe(host)):
+        step.do(host)
+    left = set(there) - (set(surplus) - set(used))
+    assert {name for name in os.listdir(tmp_path / "g")} == left if there else True
+
+
+def test_generations_of_another_label_are_not_ours(host: FakeHost, tmp_path: Path) -> None:
+    for number, name in enumerate(("hub-1", "hub-2", "hub-3", "uv-1", "server-1", "server-2", "server-3")):
+        generation(tmp_path, name, number)
+    wish = Generations(folder=tmp_path, label="server-", current="server-3")
+    assert wish.observe(host).surplus == ("server-1",)
+
+
+def conda(tmp_path: Path) -> Conda:
+    return Conda(prefix=tmp_path / "conda", url="https://x/m.sh", sha256="0" * 64)
+
+
+def test_conda_is_there_when_its_own_mark_is(host: FakeHost, tmp_path: Path, folder: Path) -> None:
+    wish = conda(tmp_path)
+    assert [step.say for step in wish.steps(wish.observe(host))] == ["install conda from https://x/m.sh"]
+    (wish.prefix / "conda-meta").mkdir(parents=True)
+    (wish.prefix / "conda-meta/history").touch()
+    assert len(wish.steps(wish.observe(host))) == 1
+    (wish.prefix / "bin").mkdir()
+    (wish.prefix / "bin/conda").touch()
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.progress(wish.observe(host)) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "steps", "error"),
+    [
+        (SeenJob(going="downloading"), 0, False),
+        (SeenJob(failure=FAILURE, now=1001), 0, True),
+        (SeenJob(failure=FAILURE, now=9999), 1, False),
+    ],
+)
+def test_conda_under_way(tmp_path: Path, seen: SeenJob, steps: int, error: bool) -> None:
+    wish = conda(tmp_path)
+    assert len(wish.steps(seen)) == steps
+    progress = wish.progress(seen)
+    assert (progress is not None and progress.error is not None) is error
+
+
+def test_somebody_elses_conda_is_only_looked_at(host: FakeHost, tmp_path: Path) -> None:
+    wish = ExistingConda(prefix=tmp_path)
+    progress = wish.progress(wish.observe(host))
+    assert wish.steps(False) == () and progress is not None and isinstance(progress.error, HubdError)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/conda").touch()
+    assert wish.progress(wish.observe(host)) is None
+
+
+@pytest.mark.parametrize(("down", "manager"), [({}, "conda"), ({"https://a": "no route"}, "uv"), ({"https://b": "404"}, "uv")])
+def test_the_choice_is_made_once_said_and_recorded(host: FakeHost, down: dict[str, str], manager: str) -> None:
+    host.layout.facts.mkdir(parents=True)
+    host.web.down = down
+    wish = ManagerChoice(probes=("https://a", "https://b"))
+    wish.steps(wish.observe(host))[0].do(host)
+    fact = json.loads((host.layout.facts / "environment-manager.json").read_text())
+    assert fact["manager"] == manager
+    assert all(why in fact["why"] for why in down.values())
+    assert f"use {manager}" in host.said[0]
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.decides

@@ -1,0 +1,206 @@
+"""Files, folders, links and secrets: what is seen, what is done about it, and that a second look is content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import FakeHost
+
+from hubd.errors import HubdError
+from hubd.resources.base import Resource
+from hubd.resources.directory import Directory
+from hubd.resources.file import ClosedFile, File, NoFile, SeenFile
+from hubd.resources.link import Link, NoLink
+from hubd.resources.secret import Secret
+
+
+def close(resource: Resource, host: FakeHost) -> list[str]:
+    """Do all steps, look again, and give what was said."""
+    steps = resource.steps(resource.observe(host))
+    for step in steps:
+        step.do(host)
+    assert resource.steps(resource.observe(host)) == ()
+    return [step.say for step in steps]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "thing"
+
+
+Wish = Callable[..., File]
+
+
+@pytest.fixture
+def file(path: Path, me: str, my_group: str) -> Wish:
+    def wish(**options: object) -> File:
+        return File(**{"path": path, "content": b"new", "owner": me, "group": my_group, "mode": 0o640, **options})  # type: ignore[arg-type]
+
+    return wish
+
+
+FILES = [
+    # what lies there and its mode, the step's verb, the content afterwards
+    (None, 0, ["create"], b"new"),
+    (b"new", 0o640, [], b"new"),
+    (b"old", 0o640, ["write"], b"new"),
+    (b"old", 0o600, ["write"], b"new"),
+    (b"new", 0o644, ["set owner and mode of"], b"new"),
+    (b"new", 0o4640, ["set owner and mode of"], b"new"),
+]
+
+
+@pytest.mark.parametrize(("before", "before_mode", "verbs", "after"), FILES)
+def test_file(
+    file: Wish, path: Path, host: FakeHost, before: bytes | None, before_mode: int, verbs: list[str], after: bytes
+) -> None:
+    if before is not None:
+        path.write_bytes(before)
+        path.chmod(before_mode)
+    assert close(file(meaning="a test"), host) == [f"{verb} {path} (a test)" for verb in verbs]
+    assert (path.read_bytes(), mode(path)) == (after, 0o640)
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_left_alone(file: Wish, path: Path, host: FakeHost) -> None:
+    target = path.with_name("target")
+    target.write_bytes(b"new")
+    path.symlink_to(target)
+    close(file(), host)
+    assert not path.is_symlink()
+    assert (target.read_bytes(), mode(target) & 0o400) == (b"new", 0o400)
+
+
+def test_another_owner_is_a_gap(file: Wish, path: Path, host: FakeHost) -> None:
+    close(file(), host)
+    assert file(owner="somebody").steps(file().observe(host))[0].say.startswith("set owner and mode")
+
+
+def test_a_kept_file_belongs_to_whoever_edits_it(file: Wish, path: Path, host: FakeHost) -> None:
+    close(file(keep=True), host)
+    path.write_bytes(b"edited")
+    assert close(file(keep=True), host) == []
+    assert path.read_bytes() == b"edited"
+    assert file(keep=True).memo() is None
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error_in_words(file: Wish, path: Path, host: FakeHost) -> None:
+    path.mkdir()
+    (step,) = file().steps(file().observe(host))
+    with pytest.raises(HubdError, match="could not be written"):
+        step.do(host)
+    assert path.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory", "none"])
+def test_only_what_hubd_wrote_is_removed(path: Path, host: FakeHost, file: Wish, kind: str) -> None:
+    {"file": path.touch, "link": lambda: path.symlink_to("x"), "directory": path.mkdir, "none": lambda: None}[kind]()
+    gone = File.gone(file().memo() or {})
+    assert gone == NoFile(path=path)
+    assert close(gone, host) == ([f"remove {path}"] if kind == "file" else [])
+    assert os.path.lexists(path) is (kind in ("link", "directory"))
+
+
+CLOSED = [
+    (SeenFile("file", "", 0o640, "root", "admins"), True),
+    (SeenFile("file", "", 0o660, "root", "admins"), True),  # root's own decision
+    (SeenFile("file", "", 0o644, "root", "admins"), False),
+    (SeenFile("file", "", 0o642, "root", "admins"), False),
+    (SeenFile("file", "", 0o640, "ada", "admins"), False),
+    (SeenFile("file", "", 0o640, "root", "root"), False),
+    (SeenFile("link", "", 0o777, "root", "root"), True),
+    (SeenFile(), True),
+]
+
+
+@pytest.mark.parametrize(("seen", "right"), CLOSED)
+def test_a_file_that_root_obeys_is_closed_to_others(path: Path, seen: SeenFile, right: bool) -> None:
+    assert (ClosedFile(path=path, group="admins").steps(seen) == ()) is right
+
+
+DIRECTORIES = [
+    (None, ["make the folder"]),
+    (0o750, []),
+    (0o777, ["set owner and mode of the folder"]),
+    (0o2750, ["set owner and mode of the folder"]),
+]
+
+
+@pytest.mark.parametrize(("before", "verbs"), DIRECTORIES)
+def test_directory(path: Path, host: FakeHost, me: str, my_group: str, before: int | None, verbs: list[str]) -> None:
+    if before is not None:
+        path.mkdir()
+        path.chmod(before)
+        (path / "kept").touch()
+    wish = Directory(path=path, mode=0o750, owner=me, group=my_group)
+    assert close(wish, host) == [f"{verb} {path}" for verb in verbs]
+    assert mode(path) == 0o750
+    assert (path / "kept").exists() is (before is not None)
+    assert wish.memo() is None
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_something_in_the_place_of_a_folder_waits_for_a_person(path: Path, host: FakeHost, kind: str) -> None:
+    _ = path.touch() if kind == "file" else path.symlink_to("/nowhere")
+    wish = Directory(path=path)
+    seen = wish.observe(host)
+    assert wish.steps(seen) == ()
+    progress = wish.progress(seen)
+    assert progress is not None and progress.error is not None
+    assert (progress.error.why, str(path) in progress.error.fix) == (f"it is a {kind}", True)
+
+
+@pytest.mark.parametrize("before", ["nothing", "right", "other", "dangling", "file"])
+def test_link(path: Path, host: FakeHost, before: str) -> None:
+    if before == "file":
+        path.touch()
+    elif before != "nothing":
+        path.symlink_to({"right": "versions/2", "other": "versions/1", "dangling": "gone"}[before])
+    said = close(Link(path=path, target="versions/2"), host)
+    assert said == ([] if before == "right" else [f"switch {path} to versions/2"])
+    assert os.readlink(path) == "versions/2"
+    assert os.listdir(path.parent) == ["thing"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "none"])
+def test_only_a_link_is_removed_for_a_link(path: Path, host: FakeHost, kind: str) -> None:
+    {"file": path.touch, "link": lambda: path.symlink_to("x"), "none": lambda: None}[kind]()
+    gone = Link.gone(Link(path=path, target="x").memo() or {})
+    assert gone == NoLink(path=path)
+    close(gone, host)
+    assert os.path.lexists(path) is (kind == "file")
+
+
+SECRETS = [(None, 0, True), ("x" * 64, 0o600, False), ("x" * 64, 0o644, False), ("short", 0o600, True), ("", 0o600, True)]
+
+
+@pytest.mark.parametrize(("before", "before_mode", "made"), SECRETS)
+def test_secret(path: Path, host: FakeHost, me: str, before: str | None, before_mode: int, made: bool) -> None:
+    if before is not None:
+        path.write_text(before)
+        path.chmod(before_mode)
+    close(Secret(path=path, owner=me, meaning="key"), host)
+    assert mode(path) == 0o600
+    text = path.read_text()
+    assert (text != before) is made
+    if made:
+        assert len(bytes.fromhex(text.strip())) == 32
+    assert Secret(path=path).memo() is None
+
+
+def test_no_two_secrets_are_the_same(tmp_path: Path, host: FakeHost, me: str) -> None:
+    for name in "ab":
+        close(Secret(path=tmp_path / name, owner=me), host)
+    assert (tmp_path / "a").read_text() != (tmp_path / "b").read_text()
+
+
+def test_no_plan_and_no_error_shows_a_secret(path: Path, host: FakeHost, me: str) -> None:
+    said = close(Secret(path=path, owner=me, meaning="key"), host)
+    assert path.read_text().strip() not in "".join(said)

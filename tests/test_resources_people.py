@@ -1,0 +1,237 @@
+"""Accounts, groups and who the hub knows: decision tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeHost, HubApi
+
+from hubd.errors import CommandFailed
+from hubd.host.accounts import Account
+from hubd.host.files import Found
+from hubd.host.web import Answer
+from hubd.resources.account import ClosedPerson, HomeFolder, Person, SeenPerson, SystemAccount
+from hubd.resources.group import Group, Members
+from hubd.resources.hub_people import BATCH, HubPeople, SeenPeople
+
+ADA = Person(account="ada", homes=Path("/home"))
+
+
+def account(uid: int = 1000, *, closed: bool = False, comment: str = "made by hubd") -> Account:
+    return Account("ada", uid, uid, Path("/home/ada"), comment, closed)
+
+
+def home(kind: str = "directory", mode: int = 0o700) -> Found:
+    return Found(kind, mode, "ada", "ada", 0)
+
+
+PEOPLE = [
+    # account, home, what is said, whether it waits for a person
+    (None, None, ["make the account ada"], False),
+    (account(), home(), [], False),
+    (account(), home(mode=0o755), ["close the home /home/ada to others"], False),
+    (account(), None, ["make the home /home/ada"], False),
+    (account(closed=True), home(), ["open the account ada again"], False),
+    (account(closed=True), home(mode=0o711), ["open the account ada again", "close the home /home/ada to others"], False),
+    # Somebody's home on another disk, by a link, is left as it is.
+    (account(), home("link", 0o777), [], False),
+    # Taken over as it was.
+    (account(comment="Ada Lovelace"), home(), [], False),
+    # An account of the system is never touched.
+    (account(uid=999), home(mode=0o755), [], True),
+    (account(uid=0, closed=True), home(mode=0o755), [], True),
+]
+
+
+@pytest.mark.parametrize(("seen", "lies", "said", "stuck"), PEOPLE)
+def test_person(seen: Account | None, lies: Found | None, said: list[str], stuck: bool) -> None:
+    assert [step.say for step in ADA.steps(SeenPerson(seen, lies))] == said
+    progress = ADA.progress(SeenPerson(seen, lies))
+    assert (progress is not None and progress.error is not None) is stuck
+
+
+CLOSED = [
+    (None, []),
+    (account(), ["close the account ada; its home stays"]),
+    (account(closed=True), []),
+    # One that was there before hubd keeps what it had without hubd.
+    (account(comment="Ada Lovelace"), []),
+    (account(comment=""), []),
+]
+
+
+@pytest.mark.parametrize(("seen", "said"), CLOSED)
+def test_somebody_no_longer_on_the_list(seen: Account | None, said: list[str]) -> None:
+    gone = Person.gone(ADA.memo() or {})
+    assert gone == ClosedPerson(account="ada")
+    assert [step.say for step in gone.steps(seen)] == said
+
+
+def test_accounts_are_looked_at_anew_after_a_change_even_if_it_failed(host: FakeHost) -> None:
+    ADA.steps(SeenPerson(None, None))[0].do(host)
+    assert (host.commands.ran[0][0], host.accounts.forgotten) == ("useradd", 1)
+    host.commands.answers["useradd",] = 9
+    with pytest.raises(CommandFailed):
+        ADA.steps(SeenPerson(None, None))[0].do(host)
+    assert host.accounts.forgotten == 2
+
+
+def test_a_folder_in_a_home_is_made_by_its_owner_and_never_by_root(host: FakeHost, tmp_path: Path) -> None:
+    host.accounts.add("ada", home=tmp_path)
+    wish = HomeFolder(account="ada", folder="notebooks")
+    assert wish.observe(host) is None
+    wish.steps(None)[0].do(host)
+    assert host.commands.ran == [("mkdir", "-p", "-m", "0700", "--", f"{tmp_path}/notebooks")]
+    assert host.commands.options[0]["user"] == "ada"
+    # Whatever somebody put there is theirs.
+    (tmp_path / "notebooks").symlink_to("/nowhere")
+    assert wish.steps(wish.observe(host)) == ()
+
+
+def test_a_system_account(host: FakeHost) -> None:
+    wish = SystemAccount(account="hubd-hub", home=Path("/x"))
+    wish.steps(wish.observe(host))[0].do(host)
+    assert host.commands.ran[0][:2] == ("useradd", "--system")
+    host.accounts.add("hubd-hub", 120)
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.memo() is None
+
+
+MEMBERS = [
+    # there, wanted, said
+    (None, "ab", "add a, b to the group g (a gift)"),
+    ("", "ab", "add a, b to the group g (a gift)"),
+    ("ab", "ab", None),
+    ("a", "ab", "add b to the group g (a gift)"),
+    ("abc", "ab", "take c out of the group g (a gift)"),
+    ("ac", "ab", "add b to and take c out of the group g (a gift)"),
+    (None, "", "set the members of the group g (a gift)"),
+    ("a", "", "take a out of the group g (a gift)"),
+]
+
+
+@pytest.mark.parametrize(("there", "wanted", "said"), MEMBERS)
+def test_members(host: FakeHost, there: str | None, wanted: str, said: str | None) -> None:
+    if there is not None:
+        host.accounts.groups["g"] = frozenset(there)
+    wish = Members(group="g", members=frozenset(wanted), gives="a gift")
+    steps = wish.steps(wish.observe(host))
+    assert [step.say for step in steps] == ([said] if said else [])
+    for step in steps:
+        step.do(host)
+        assert host.commands.ran == [("gpasswd", "--members", ",".join(sorted(wanted)), "g")]
+
+
+def test_group(host: FakeHost) -> None:
+    wish = Group(group="g")
+    assert len(wish.steps(wish.observe(host))) == 1
+    host.accounts.groups["g"] = frozenset()
+    assert wish.steps(wish.observe(host)) == ()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text("secret\n")
+    return path
+
+
+def people(token: Path, users: dict[str, bool], groups: dict[str, frozenset[str]] | None = None) -> HubPeople:
+    return HubPeople(api="http://127.0.0.1:1/hub/api", token=token, users=users, groups=groups or {})
+
+
+HUB = [
+    # known users, wanted users, known groups, wanted groups, said
+    ({}, {}, {}, {}, []),
+    ({"a": False}, {"a": False}, {"g": "a"}, {"g": "a"}, []),
+    ({}, {"a": True, "b": False, "c": False}, {}, {}, ["let a sign in as hub admins", "let b, c sign in as people"]),
+    ({"a": True}, {"a": False}, {}, {}, ["take hub admin from a"]),
+    ({"a": False}, {"a": True}, {}, {}, ["make a a hub admin"]),
+    ({"a": True, "x": True}, {"a": True}, {}, {}, ["take x off the hub: no sign-in, server stopped"]),
+    ({"a": False}, {"a": False}, {}, {"g": "a"}, ["make the hub group g", "add a to the hub group g"]),
+    ({"a": False}, {"a": False}, {}, {"g": ""}, ["make the hub group g"]),
+    (
+        {"a": False, "b": False},
+        {"a": False, "b": False},
+        {"g": "a"},
+        {"g": "b"},
+        ["add b to the hub group g", "take a out of the hub group g"],
+    ),
+    ({}, {}, {"old": ""}, {}, ["remove the hub group old"]),
+    # Who is taken off the hub is out of its groups: the hub refuses to be asked for a name it does not know.
+    ({"a": False, "b": False}, {"a": False}, {"g": "ab"}, {"g": "a"}, ["take b off the hub: no sign-in, server stopped"]),
+]
+
+
+@pytest.mark.parametrize(("known", "wanted", "groups", "wishes", "said"), HUB)
+def test_who_the_hub_knows(
+    host: FakeHost,
+    token: Path,
+    known: dict[str, bool],
+    wanted: dict[str, bool],
+    groups: dict[str, str],
+    wishes: dict[str, str],
+    said: list[str],
+) -> None:
+    known, there = dict(known), {name: set(members) for name, members in groups.items()}
+    host.web.answer = HubApi(known, there)
+    wish = people(token, wanted, {name: frozenset(members) for name, members in wishes.items()})
+    steps = wish.steps(wish.observe(host))
+    assert [step.say for step in steps] == said
+    for step in steps:
+        step.do(host)
+    assert known == wanted
+    assert there == {name: set(members) for name, members in wishes.items()}
+    assert {tuple(header.items()) for header in host.web.headers} == {(("Authorization", "token secret"),)}
+    assert wish.steps(wish.observe(host)) == ()
+
+
+@pytest.mark.parametrize("count", [0, 999, 1000, 1001, 5000])
+def test_all_pages_are_read(host: FakeHost, token: Path, count: int) -> None:
+    users = {f"u{number}": False for number in range(count)}
+    host.web.answer = HubApi(dict(users), {})
+    seen = people(token, users).observe(host)
+    assert seen.users == users
+
+
+def test_a_course_is_let_in_in_batches(host: FakeHost, token: Path) -> None:
+    users = {f"u{number:04}": False for number in range(BATCH * 2 + 1)}
+    steps = people(token, users).steps(SeenPeople())
+    assert len(steps) == 3
+    assert len(steps[0].say) < 200
+    known: dict[str, bool] = {}
+    host.web.answer = HubApi(known, {})
+    for step in steps:
+        step.do(host)
+    assert known == users
+
+
+ANSWERS: list[tuple[Answer, str]] = [
+    (Answer(0, why="Connection refused"), "Connection refused"),
+    (Answer(403, json.dumps({"message": "no token"}).encode()), "no token"),
+    (Answer(500, b"<html>"), "it answered 500"),
+    (Answer(502, b"[]"), "it answered 502"),
+]
+
+
+@pytest.mark.parametrize(("answer", "why"), ANSWERS)
+def test_a_hub_that_cannot_be_asked_fails_and_is_asked_again(host: FakeHost, token: Path, answer: Answer, why: str) -> None:
+    host.web.answer = lambda method, url, body: answer
+    wish = people(token, {"a": True})
+    seen = wish.observe(host)
+    assert wish.steps(seen) == ()
+    progress = wish.progress(seen)
+    assert progress is not None and progress.error is not None
+    assert why in progress.error.why
+    assert progress.error.retry
+    assert "secret" not in progress.error.why
+
+
+@pytest.mark.parametrize("body", [b"not json", b"{}", b'[{"nam": 1}]', b'"x"', b""])
+def test_nonsense_from_the_hub_is_no_traceback(host: FakeHost, token: Path, body: bytes) -> None:
+    host.web.answer = lambda method, url, asked: Answer(200, body)
+    seen: Any = people(token, {"a": True}).observe(host)
+    assert seen.why
