@@ -26,7 +26,7 @@ LOGIN = "/hub/login"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one run of a program took: wall and cpu in seconds, memory (highest resident size) in MB."""
+    """What one run of a program took: wall and cpu in seconds, memory (highest resident size) in MiB."""
 
     wall: float
     cpu: float

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-WIDEST = 52
+WIDEST = 62
 LEAST_FOR_RATIO = 0.005
 
 

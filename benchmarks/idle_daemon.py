@@ -28,9 +28,9 @@ def measure(bench: Bench) -> Iterable[Figure]:
     for _ in range(PASSES):
         hub.machine.run(("hubd", "apply"))
     after = _memory(hub)
-    yield Figure("daemon idle, resident memory (RSS)", "MB", [before["Rss"]], aim=AIM)
-    yield Figure("daemon idle, its share of memory (PSS)", "MB", [before["Pss"]], aim=AIM)
-    yield Figure(f"daemon after {PASSES} more passes (RSS)", "MB", [after["Rss"]], aim=AIM, peers={"before them": before["Rss"]})
+    yield Figure("daemon idle, resident memory (RSS)", "MiB", [before["Rss"]], aim=AIM)
+    yield Figure("daemon idle, its share of memory (PSS)", "MiB", [before["Pss"]], aim=AIM)
+    yield Figure(f"daemon after {PASSES} more passes (RSS)", "MiB", [after["Rss"]], aim=AIM, peers={"before them": before["Rss"]})
     yield Figure("daemon idle, processor time in a minute", "s", [spent])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -65,13 +66,24 @@ def measure(bench: Bench) -> Iterable[Figure]:
     kernel = server.start_kernel(next(iter(server.kernelspecs())))
     quiet = _watch(person, server, kernel, lambda turn: None)
     for name, change in (("a limit changes", _change_limit(hub)), ("the hub restarts", _restart_hub(hub, address))):
-        yield from _figures(name, _watch(person, server, kernel, change), quiet)
+        watched = _watch(person, server, kernel, change)
+        yield from _figures(name, watched, quiet)
+        yield Figure(f"while {name}: the change itself", "s", watched.changes)
     kernel.stop()
     person.stop_server()
 
 
-def _watch(person: Person, server: Server, kernel: Kernel, change: Callable[[int], None]) -> dict[str, list[Answer]]:
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """answers: by what was asked. changes: seconds that each change took, until its command and the hub were through."""
+
+    answers: dict[str, list[Answer]]
+    changes: list[float]
+
+
+def _watch(person: Person, server: Server, kernel: Kernel, change: Callable[[int], None]) -> Watched:
     answers: dict[str, list[Answer]] = {name: [] for name in WATCHED}
+    changes = []
     urls = {"server": f"{server.url}api/status", "login": f"{person.hub.url}{LOGIN}"}
     for turn in range(ROUNDS):
         # Signed-in people are sent on from the sign-in page: it is asked for without cookies.
@@ -81,12 +93,14 @@ def _watch(person: Person, server: Server, kernel: Kernel, change: Callable[[int
             Cells(kernel) as cells,
         ):
             time.sleep(1)
+            began = time.monotonic()
             change(turn)
+            changes.append(time.monotonic() - began)
             time.sleep(QUIET)
         answers["server"] += of_server.answers["server"]
         answers["login"] += of_login.answers["login"]
         answers["kernel"] += cells.answers
-    return answers
+    return Watched(answers, changes)
 
 
 def _change_limit(hub: Installed) -> Callable[[int], None]:
@@ -105,14 +119,15 @@ def _restart_hub(hub: Installed, address: Hub) -> Callable[[int], None]:
     return restart
 
 
-def _figures(what: str, answers: dict[str, list[Answer]], quiet: dict[str, list[Answer]]) -> Iterable[Figure]:
+def _figures(what: str, watched: Watched, quiet: Watched) -> Iterable[Figure]:
     for name, label in WATCHED.items():
-        bad = [answer for answer in answers[name] if answer.status != 200]
+        answers = watched.answers[name]
+        bad = [answer for answer in answers if answer.status != 200]
         kinds = ", ".join(sorted({str(answer.status) for answer in bad}))
-        note = f"of {len(answers[name])} in {ROUNDS} rounds{f' ({kinds})' if bad else ''}"
+        note = f"of {len(answers)} in {ROUNDS} rounds{f' ({kinds})' if bad else ''}"
         yield Figure(f"while {what}: failed, {label}", "requests", [len(bad)], aim=0, note=note)
-        peers = {"when nothing happens": _longest(quiet[name])}
-        yield Figure(f"while {what}: longest wait, {label}", "s", [_longest(answers[name])], peers=peers)
+        peers = {"when nothing happens": _longest(quiet.answers[name])}
+        yield Figure(f"while {what}: longest wait, {label}", "s", [_longest(answers)], peers=peers)
 
 
 def _longest(answers: Iterable[Answer]) -> float:

@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Iterable[Figure]:
             aims = (AIM_SECONDS, AIM_MEGABYTES) if last else (None, None)
             yield Figure(f"plan of {count} people, whole process", "s", walls["plan"], aim=aims[0], peers=peers)
             memory = [each.memory for each in taken["plan"]]
-            yield Figure(f"plan of {count} people, highest memory", "MB", memory, aim=aims[1])
+            yield Figure(f"plan of {count} people, highest memory", "MiB", memory, aim=aims[1])
     finally:
         hub.put_config(before)
         hub.machine.run(("systemctl", "start", "hubd"))

@@ -2,7 +2,7 @@
 
     python3 stopwatch.py '{"rounds": 9, "pause": 0.5, "commands": {"set": ["hubd", "config", "set", "x", "{round}"]}}'
 
-prints, for each command, one object per round: wall and cpu in seconds, memory (the highest resident size) in MB,
+prints, for each command, one object per round: wall and cpu in seconds, memory (the highest resident size) in MiB,
 exit code. In turns, so that a busy moment of the machine does not fall on one command alone.
 """
 

@@ -124,3 +124,9 @@ class Layout:
     @property
     def spawn_socket(self) -> Path:
         return self.run / "spawn.sock"
+
+
+def layout_of(prefix: Path) -> Layout:
+    """The layout of the installation at `prefix`; one that is not at the usual place has sockets of its own, too."""
+    prefix = prefix.absolute()
+    return Layout(prefix) if prefix == DEFAULT_PREFIX else Layout(prefix, run=prefix / "run")

@@ -126,7 +126,10 @@ def _import(plugin: Plugin, bundled: Path) -> ModuleType:
     _forget_if_changed(module, root)
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    return importlib.import_module(module)
+    loaded = importlib.import_module(module)
+    if not Path(loaded.__file__ or "").resolve().is_relative_to(root.resolve()):
+        raise ImportError(f"{module} is another module, {loaded.__file__}; give the plugin a name of its own")
+    return loaded
 
 
 def _forget_if_changed(module: str, root: Path) -> None:

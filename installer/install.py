@@ -17,7 +17,7 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
 from hubd.host import Host, files, local_host
 from hubd.host.commands import network_environment
-from hubd.layout import ADMINS_GROUP, DAEMON_UNIT, PROXY_SOCKET, PROXY_UNIT, Layout
+from hubd.layout import ADMINS_GROUP, DAEMON_UNIT, PROXY_SOCKET, PROXY_UNIT, Layout, layout_of
 from hubd.parts.machine import daemon
 from hubd.resources.job import forget_failures, phases
 from hubd.show import error_lines, event_line, summary_lines
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def install(options: Options, progress: Progress) -> int:
     """The steps, top to bottom. Each can be repeated; a kill between two loses nothing."""
-    layout = Layout(options.prefix)
+    layout = layout_of(options.prefix)
     host = local_host(layout)
     if options.password_file:
         read_given(options.password_file)

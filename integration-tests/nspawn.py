@@ -72,7 +72,7 @@ class Boot:
         for group in self._groups:
             # The kernel lets go of the last process a moment after it has ended.
             for _ in range(40):
-                run(("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"), check=False)
+                _remove_group(group)
                 if not group.exists():
                     break
                 time.sleep(0.05)
@@ -99,11 +99,20 @@ def _own_groups() -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers in ("name=systemd", ""):
             hierarchy = GROUPS / "systemd" if controllers else UNIFIED if UNIFIED.is_dir() else GROUPS
-            group = hierarchy / path.strip("/") / f"hubd-test-{os.getpid()}-{time.monotonic_ns()}"
+            parent = hierarchy / path.strip("/")
+            for old in parent.glob("hubd-test-*"):
+                if not Path("/proc", old.name.split("-")[2]).exists():  # what the kernel held on to when its run ended
+                    _remove_group(old)
+            group = parent / f"hubd-test-{os.getpid()}-{time.monotonic_ns()}"
             with contextlib.suppress(OSError):
                 group.mkdir()
                 made.append(group)
     return made
+
+
+def _remove_group(group: Path) -> None:
+    """Remove a control group with all below it, as far as no process is in them."""
+    run(("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"), check=False)
 
 
 def innermost_pid(pid: int) -> int:

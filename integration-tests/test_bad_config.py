@@ -51,8 +51,14 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "null": (b"null\n", ("line 1, column 1: the file is empty",)),
     "null-section": (b"people:\nlimits: {memory: 1G}\n", ("line 1, column 1: people: is empty",)),
     "list": (b"- people\n- limits\n", ("line 1, column 1: the file is not made of sections",)),
-    "tabs": (b"people:\n\tadmins: [ada]\n\tusers: [bea]\n", ("line 2, column 1: the line is indented with a tab", "line 3, column 1")),
-    "twice": (b"limits: {cpu: 1}\npeople:\n  admins: [ada]\n  admins: [bea]\nlimits: {cpu: 2}\n", ("line 4, column 3: ", "line 5, column 1: ")),
+    "tabs": (
+        b"people:\n\tadmins: [ada]\n\tusers: [bea]\n",
+        ("line 2, column 1: the line is indented with a tab", "line 3, column 1: the line is indented with a tab"),
+    ),
+    "twice": (
+        b"limits: {cpu: 1}\npeople:\n  admins: [ada]\n  admins: [bea]\nlimits: {cpu: 2}\n",
+        ("line 4, column 3: ", "line 5, column 1: "),
+    ),
     "not-yaml": (b"people: {admins: [ada}\n", ("line 1, column 22",)),
     "not-utf-8": (b"people:\n  admins: [\xe4da]\n", ("line 2, column 12: the file is not UTF-8 text: byte 19 is 0xe4",)),
     "binary": (b"\x7fELF\x02\x01\x00" * 9, ("line 1, column 1: there is a character that a text file should not have (U+007F)",)),
@@ -98,7 +104,8 @@ def steady(hub_machine: HubMachine) -> Iterator[HubMachine]:
     hub_machine.hubd("apply", "--yes")
     good = hub_machine.read(CONFIG)
     before = hub_machine.shell(FINGERPRINT).out
-    with Watcher({"hub": hub_machine.url(path="/hub/health"), "sign-in": hub_machine.url(path="/hub/login")}, every=0.2) as watcher:
+    pages = {"hub": hub_machine.url(path="/hub/health"), "sign-in": hub_machine.url(path="/hub/login")}
+    with Watcher(pages, every=0.2) as watcher:
         yield hub_machine
         _mend(hub_machine, good)
         hub_machine.wait_until(lambda: hub_machine.status()["state"] == "right", "the hub right again by itself")

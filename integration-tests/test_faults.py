@@ -17,7 +17,17 @@ from watcher import Watcher
 RECORD = "/opt/hub/state/record.json"
 DROP_IN = "/opt/hub/jupyterhub_config.d/90-test.py"
 # Holds the lock that all passes share, as a pass does, until it is killed.
-HOLD_LOCK = "import fcntl, time; file = open('/opt/hub/state/lock', 'a'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(120)"
+HOLD_LOCK = """
+import fcntl, time
+file = open("/opt/hub/state/lock", "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(120)
+"""
+WATCHED = """
+cat /etc/systemd/system/jupyterhub* /etc/passwd
+systemctl show --value --property=MainPID jupyterhub jupyterhub-proxy
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -68,15 +78,31 @@ def holder(machine: HubMachine, port: int) -> str:
 # ---------------------------------------------------------------- the disk is full
 
 
+SMALL_DISK = """
+systemctl stop hubd jupyterhub
+mkdir /mnt/small
+mount -t tmpfs -o size=4M,mode=711 small /mnt/small
+cp -a /opt/hub/state/. /mnt/small
+mount --bind /mnt/small /opt/hub/state
+systemctl start jupyterhub hubd
+"""
+BACK_AGAIN = """
+systemctl stop hubd jupyterhub
+rm -f /mnt/small/filler
+umount /opt/hub/state
+cp -a /mnt/small/. /opt/hub/state
+umount /mnt/small
+systemctl start jupyterhub hubd
+"""
+
+
 @pytest.fixture
 def small_disk(hub_machine: HubMachine) -> Iterator[None]:
     """The state lies on a file system of its own, with a little room."""
-    stop, start = "systemctl stop hubd jupyterhub", "systemctl start jupyterhub hubd"
-    hub_machine.shell(f"""{stop}; mkdir /mnt/small; mount -t tmpfs -o size=4M,mode=711 small /mnt/small
-        cp -a /opt/hub/state/. /mnt/small; mount --bind /mnt/small /opt/hub/state; {start}""")
+    hub_machine.shell(SMALL_DISK)
     hub_machine.hubd("apply", "--yes")
     yield
-    hub_machine.shell(f"""{stop}; rm -f /mnt/small/filler; umount /opt/hub/state; cp -a /mnt/small/. /opt/hub/state; umount /mnt/small; {start}""")
+    hub_machine.shell(BACK_AGAIN)
 
 
 def test_full_disk_is_told_and_nothing_is_lost(hub_machine: HubMachine, small_disk: None) -> None:
@@ -136,7 +162,8 @@ def test_public_port_taken_while_the_proxy_was_down_names_the_program(hub_machin
 
 
 def test_new_public_port_that_is_taken_leaves_the_old_one_in_service(hub_machine: HubMachine) -> None:
-    with listening(hub_machine, 8081) as pid, Watcher({"hub": hub_machine.url(path="/hub/health")}, every=0.1) as watcher:
+    watcher = Watcher({"hub": hub_machine.url(path="/hub/health")}, every=0.1)
+    with listening(hub_machine, 8081) as pid, watcher:
         hub_machine.hubd("config", "set", "proxy.port", "8081")
         done = hub_machine.hubd("apply", "--yes", check=False)
         assert (done.code, f"python3 (process {pid}) holds it" in done.err) == (5, True), done
@@ -190,15 +217,14 @@ def test_proxy_that_cannot_start_is_told_with_its_reason(hub_machine: HubMachine
 @pytest.mark.parametrize("damage", ["echo '{\"version\": 1, \"own' >", "head -c 3000 /dev/urandom >", "truncate -s 0", "rm"])
 def test_record_that_is_damaged_or_gone_loses_nothing(hub_machine: HubMachine, damage: str) -> None:
     before = owned(hub_machine)
-    watched = "cat /etc/systemd/system/jupyterhub* /etc/passwd; systemctl show --value --property=MainPID jupyterhub jupyterhub-proxy"
-    made = hub_machine.shell(watched).out
+    made = hub_machine.shell(WATCHED).out
     hub_machine.shell(f"{damage} {RECORD}")
     done = hub_machine.hubd("apply", "--yes")
     assert done.code == 0, done
     shown = hub_machine.hubd("status", check=False)
     assert (("record.json is damaged" in shown.out) == (damage != "rm")), shown
     assert "Traceback" not in shown.err
-    assert hub_machine.shell(watched).out == made
+    assert hub_machine.shell(WATCHED).out == made
     heal(hub_machine)
     assert owned(hub_machine) == before
 
@@ -256,12 +282,21 @@ def test_while_the_daemon_makes_a_pass_a_second_one_waits_or_leaves(hub_machine:
 # ---------------------------------------------------------------- the clock
 
 
+DIGEST = """
+from pathlib import Path
+from hubd.resources.environment import Environment
+print(Environment(environment="later", folder=Path("/opt/hub/envs/later"), manager="uv", packages=("ipykernel",)).digest)
+"""
+
+
 def test_marks_from_the_future_stop_nothing(hub_machine: HubMachine) -> None:
     """What a clock that was set back leaves behind. (The clock of a test machine is this host's, and stays as it is.)"""
     good = hub_machine.read("/opt/hub/config.yaml")
     later = time.time() + 86400
-    report = {"state": "failed", "job": "env-later", "digest": "0", "tries": 9, "what": "no", "why": "no", "ended": later}
-    hub_machine.write("/opt/hub/cache/jobs/env-later.json", json.dumps(report))
+    digest = hub_machine.run(("/opt/hub/hub/bin/python", "-c", DIGEST)).out.strip()
+    report = {"state": "failed", "job": "env-later", "digest": digest, "tries": 9, "what": "no", "why": "no", "ended": later}
+    hub_machine.write("/opt/hub/state/reports/env-later.json", json.dumps(report))
+    hub_machine.run(("chown", "hubd-build:", "/opt/hub/state/reports/env-later.json"))
     hub_machine.run(("systemctl", "stop", "hubd"))
     record = json.loads(hub_machine.read(RECORD))
     record["last"] |= {"started": later, "ended": later}
@@ -272,7 +307,8 @@ def test_marks_from_the_future_stop_nothing(hub_machine: HubMachine) -> None:
     added = "environments:\n  later:\n    packages: [ipykernel]\n    manager: uv\n"
     hub_machine.write("/opt/hub/config.yaml", good.replace("environments:\n", added))
     hub_machine.run(("systemctl", "start", "hubd"))
-    hub_machine.wait_until(lambda: hub_machine.path("/opt/hub/kernels/everyone/kernels/later/kernel.json").exists(), "the kernel", timeout=60)
+    kernel = hub_machine.path("/opt/hub/kernels/everyone/kernels/later/kernel.json")
+    hub_machine.wait_until(kernel.exists, "the kernel", timeout=90)
     heal(hub_machine)
     hub_machine.write("/opt/hub/config.yaml", good)
 

@@ -56,8 +56,9 @@ def test_visitors_are_told_to_come_back_until_the_hub_is_there(installed: Instal
 
 
 def test_state_is_closed_to_others(hub_machine: HubMachine) -> None:
-    read_by_all = hub_machine.run(("find", "/opt/hub/state", "-type", "f", "-perm", "-o=r", "-printf", "%P\n")).out.split()
-    assert set(read_by_all) <= {"bootstrap.lock"}
+    # Folders that others may not enter are passed over.
+    search = "find /opt/hub/state -type d ! -perm -o=x -prune -o -type f -perm -o=r -printf '%P\\n'"
+    assert set(hub_machine.shell(search).out.split()) <= {"bootstrap.lock"}
     secret = hub_machine.run(("find", "/opt/hub/state/hub", "-type", "f", "!", "-perm", "0600", "-printf", "%P %m\n")).out
     assert secret == ""
 

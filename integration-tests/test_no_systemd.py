@@ -21,7 +21,17 @@ FIRST_PROCESS = ("sleep", "infinity")
 DAEMON = ("/opt/hub/hub/bin/python", "-m", "hubd.cli", "--prefix", "/opt/hub", "daemon")
 PORT = 8000
 # Programs that hubd keeps running, and how each is found. The gate is the proxy's parent.
-DYING = {"hub": r"^\S+ -m hubd\.hubside --settings", "gate": r"^\S+ -m hubd\.hubside\.gate", "traefik": r"^\S+/bin/traefik --configFile"}
+DYING = {
+    "hub": r"^\S+ -m hubd\.hubside --settings",
+    "gate": r"^\S+ -m hubd\.hubside\.gate",
+    "traefik": r"^\S+/bin/traefik --configFile",
+}
+OWNERS = {
+    "hubd.hubside ": "hubd-hub",
+    "bin/traefik --": "hubd-proxy",
+    "jupyterhub-singleuser": "ada",
+    "hubd.cli --prefix": "root",
+}
 
 
 class ContainerBoot(Boot):
@@ -115,8 +125,7 @@ def test_cell_runs_as_the_person_and_not_as_anybody_else(container: Container, k
 
 def test_programs_run_as_whom_they_should(container: Container, kernel: Kernel) -> None:
     shown = container.run(("ps", "axo", "user:20,args", "--no-headers")).out.splitlines()
-    owners = {"hubd.hubside ": "hubd-hub", "bin/traefik --": "hubd-proxy", "jupyterhub-singleuser": "ada", "hubd.cli --prefix": "root"}
-    for part, owner in owners.items():
+    for part, owner in OWNERS.items():
         found = {line.split()[0] for line in shown if part in line}
         assert found == {owner}, shown
 
@@ -153,7 +162,7 @@ def test_program_that_dies_is_started_again(container: Container, kernel: Kernel
         return bool(now) and before not in now
 
     container.wait_until(another, f"another {program}")
-    container.wait_until(lambda: container.status()["state"] == "right" and not container.status()["daemon"]["pass_since"], "all right")
+    container.wait_until(lambda: quiet(container), "all right")
     container.hub.wait_healthy(30)
     assert [len(container.pids(pattern)) for pattern in DYING.values()] == [1, 1, 1]
     kernel.connect()
@@ -186,6 +195,11 @@ def test_second_run_of_the_command_repairs(container: Container) -> None:
     assert container.hub.healthy()
     assert container.hubd("status").out.startswith("All is right.")
     assert len(container.pids(r"hubd\.cli --prefix \S+ daemon")) == 1
+
+
+def quiet(container: Container) -> bool:
+    status = container.status()
+    return status["state"] == "right" and not status["daemon"]["pass_since"]
 
 
 def start_daemon(container: Container) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ContextManager
 
 import pytest
 
@@ -43,7 +42,7 @@ class Watched:
         return self.sign_in.bad("sign-in") + self.server.bad("server")
 
 
-Watch = Callable[[], ContextManager[Watched]]
+Watch = Callable[[], AbstractContextManager[Watched]]
 
 
 @pytest.fixture

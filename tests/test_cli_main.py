@@ -26,7 +26,7 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine without a daemon, on which the command line makes the passes itself."""
     monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
     # `hubd.cli.main` names the function too.
-    monkeypatch.setattr(sys.modules["hubd.cli.main"], "Layout", lambda prefix: host.layout)
+    monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     for module in ("passes", "status"):
         monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
     return Machine(host, monkeypatch)

@@ -251,7 +251,7 @@ def test_how_often_it_looks(rig: Rig, text: str | None, seconds: float) -> None:
         rig.machine.layout.config_file.unlink()
     else:
         rig.machine.write(text)
-    assert Daemon(rig.machine.layout)._interval() == seconds
+    assert Daemon(rig.machine.layout)._options().interval == seconds
 
 
 def test_changes_are_seen_without_watchfiles(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ def daemon_answers(layout: Layout) -> bool:
     """Whether a daemon listens. Raises HubdError when it does and this account may not talk to it."""
     import socket
 
+    if not layout.socket.exists():
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(str(layout.socket))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubd.cli.config_change import FOLLOWED, change_file
+from hubd.cli.config_change import change_file, followed
 from hubd.cli.config_file import ConfigFile
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _take_over(file: ConfigFile, before: bytes, after: bytes) -> None:
     files.remove(file.draft)
     click.echo(f"{file.path} is written." if after != before else "Nothing changed.")
     if after != before and file.is_the_hubs:
-        click.echo(FOLLOWED)
+        click.echo(followed(file.layout))
 
 
 def _open_editor(draft: Path) -> None:

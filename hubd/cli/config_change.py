@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from hubd.config.edit import Edited
     from hubd.layout import Layout
 
-FOLLOWED = "hubd sees the change and puts it in place; `hubd plan` shows how, `hubd apply` does it at once."
+
+def followed(layout: Layout) -> str:
+    """What becomes of a change that was written."""
+    from hubd.cli.client import daemon_answers
+
+    if daemon_answers(layout):
+        return "hubd puts it in place in a few seconds; `hubd plan` shows how, `hubd apply` does it at once."
+    return "hubd is not running: `hubd plan` shows what would change, `hubd apply` puts it in place."
 
 
 def change_options(layout: Layout, set_to: Mapping[str, str], unset_paths: Sequence[str]) -> None:
@@ -44,7 +51,7 @@ def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> N
             file.write(text)
     _tell(done)
     if file.is_the_hubs and any(edited.changed for edited in done):
-        click.echo(FOLLOWED)
+        click.echo(followed(file.layout))
 
 
 def _tell(done: Sequence[Edited]) -> None:

@@ -14,7 +14,7 @@ import click
 
 from hubd import __version__
 from hubd.errors import ExitCode, HubdError
-from hubd.layout import DEFAULT_PREFIX, Layout
+from hubd.layout import DEFAULT_PREFIX, Layout, layout_of
 
 if TYPE_CHECKING:
     from hubd.config.section import Section
@@ -76,7 +76,7 @@ class Commands(click.Group):
         from hubd.flow.source import plugins_of, read_text
 
         prefix = ctx.params.get("prefix") or Path(os.environ.get("HUBD_PREFIX", DEFAULT_PREFIX))
-        layout = Layout(Path(prefix))
+        layout = layout_of(Path(prefix))
         try:
             plugins = plugins_of(read_text(layout), layout)
         except HubdError:
@@ -97,7 +97,7 @@ def root(ctx: click.Context, prefix: Path) -> None:
     Exit codes: 0 done, 1 failed, 2 usage, 3 config invalid, 4 plan has changes (with --detailed-exitcode), 5 partly
     applied, 6 locked, 130 interrupted.
     """
-    ctx.obj = Context(Layout(prefix.absolute()))
+    ctx.obj = Context(layout_of(prefix))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,7 +109,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit code."""
     try:
         # A shell that completes a word gets no further than this context.
-        before = Context(Layout(Path(os.environ.get("HUBD_PREFIX", DEFAULT_PREFIX))))
+        before = Context(layout_of(Path(os.environ.get("HUBD_PREFIX", DEFAULT_PREFIX))))
         code = root.main(arguments, prog_name="hubd", standalone_mode=False, obj=before)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except HubdError as error:

@@ -202,6 +202,11 @@ class Daemon(Section):
     interval: Duration = Field(
         default=300, description="How often it looks, when nothing calls for it earlier.", examples=["5 min"]
     )
+    settle: Duration = Field(
+        default=3,
+        description="How long a changed file is left alone before it is acted on, so that `hubd plan` can show what is coming.",
+        examples=["3 s"],
+    )
 
 
 class Plugin(Section):

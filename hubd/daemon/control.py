@@ -8,11 +8,12 @@ from typing import Any
 
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes
-from hubd.errors import ExitCode, HubdError
+from hubd.errors import ExitCode, HubdError, Locked
 from hubd.flow import record, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
+from hubd.host.locks import file_lock
 from hubd.host.sockets import Message, Peer
 from hubd.layout import ADMINS_GROUP
 from hubd.resources.job import forget_failures
@@ -54,11 +55,12 @@ class Control:
         yield _done(ExitCode.DONE, plan_json(found))
 
     def _apply(self, request: Message) -> Iterator[Message]:
+        if not request.get("lock_wait", True):
+            if self._passes.going_since is not None:
+                raise Locked("another pass is under way", why="the daemon makes it", fix="Follow it: hubd status --watch")
+            with file_lock(self._make_host().layout.lock, wait=0, what="looking whether a pass is under way"):
+                pass  # it raises Locked when another process holds the lock
         if self._passes.going_since is not None:
-            if not request.get("lock_wait", True):
-                error = HubdError("another pass is under way", why="the daemon makes it", fix="Follow it: hubd status --watch")
-                yield _done(ExitCode.LOCKED, {"error": _words(error)})
-                return
             yield {"event": asdict(Event("say", say="waiting for the pass that is under way"))}
         forget_failures(self._make_host().layout)
         with self._passes.listening() as hear:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hubd
-from hubd.config.problems import ConfigInvalid
+from hubd.config import model
 from hubd.daemon.broker import Broker
 from hubd.daemon.control import Control
 from hubd.daemon.passes import Ended, Passes
@@ -30,7 +30,6 @@ from hubd.resources.job import phases
 log = logging.getLogger("hubd")
 
 JOB_POLL = 1.0
-DEFAULT_INTERVAL = 300.0
 # A pass that takes longer than this hangs: the watchdog is no longer told that all is well.
 LONGEST_PASS = 3600.0
 
@@ -93,7 +92,7 @@ class Daemon:
 
     def _sleep_between(self, ended: Ended) -> None:
         """Until something calls, a job ends, a program of hubd's own dies, or the interval is over."""
-        deadline = time.monotonic() + self._interval()
+        deadline = time.monotonic() + self._options().interval
         supervises = not self._host().init.enforces
         while not self._wake.is_set():
             left = deadline - time.monotonic()
@@ -121,12 +120,12 @@ class Daemon:
         init = self._host().init
         return any(init.look(name).active == "failed" for name in (HUB_UNIT, PROXY_UNIT))
 
-    def _interval(self) -> float:
+    def _options(self) -> model.Daemon:
         try:
             text = read_text(self._layout)
-            return float(config_of(text, plugins_of(text, self._layout), self._layout).daemon.interval)
-        except (ConfigInvalid, HubdError):
-            return DEFAULT_INTERVAL
+            return config_of(text, plugins_of(text, self._layout), self._layout).daemon
+        except HubdError:
+            return model.Daemon()
 
     def _open(self, which: str) -> None:
         """Open a socket once its group is there: before the first pass there may be none."""
@@ -148,6 +147,8 @@ class Daemon:
 
     def _watch_file(self) -> None:
         for _ in changes(self._layout.config_file, self._layout.config_d, self.passes.stop):
+            # Somebody may want to look at the plan, or to change more, before anything happens.
+            self.passes.stop.wait(self._options().settle)
             self.wake("config.yaml changed")
 
     def _sign_of_life(self) -> None:

@@ -34,7 +34,7 @@ class Conda(Resource):
     def observe(self, host: Host) -> SeenJob:
         # conda-meta/history is conda's own completion mark.
         complete = (self.prefix / "conda-meta/history").exists() and (self.prefix / "bin/conda").exists()
-        return observe_job(host, "conda", complete=complete)
+        return observe_job(host, "conda", complete=complete, digest=self.sha256)
 
     def steps(self, seen: SeenJob) -> tuple[Step, ...]:
         if seen.complete or seen.going or not is_due(seen):

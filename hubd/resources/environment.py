@@ -59,7 +59,7 @@ class Environment(Resource):
 
     def observe(self, host: Host) -> SeenJob:
         complete = files.look(self.prefix / MARK) is not None
-        return observe_job(host, self.job, complete=complete)
+        return observe_job(host, self.job, complete=complete, digest=self.digest)
 
     def steps(self, seen: SeenJob) -> tuple[Step, ...]:
         if seen.complete or seen.going or not is_due(seen):

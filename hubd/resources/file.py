@@ -92,9 +92,8 @@ class ClosedFile(Resource):
         closed = seen.mode & 0o007 == 0 and (seen.owner, seen.group) == ("root", self.group)
         if seen.kind != "file" or closed:
             return ()
-        mode = seen.mode & 0o770 | 0o040
         say = f"close {self.path} to everybody but root and {self.group}"
-        return (Step(say, lambda host: files.set_access(self.path, mode=mode, owner="root", group=self.group)),)
+        return (Step(say, lambda host: files.set_access(self.path, mode=0o640, owner="root", group=self.group)),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

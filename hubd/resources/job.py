@@ -59,13 +59,18 @@ def result_path(layout: Layout, job: str) -> Path:
     return layout.reports / f"{job}.json"
 
 
-def observe_job(host: Host, job: str, *, complete: bool) -> SeenJob:
-    """Whether a job is under way and how its last try ended; asks the machine only while the product is missing."""
+def observe_job(host: Host, job: str, *, complete: bool, digest: str = "") -> SeenJob:
+    """Whether a job is under way and how its last try ended; asks the machine only while the product is missing.
+
+    digest: what is wanted now; the failure of a try at something else keeps nobody from trying this.
+    """
     if complete:
         return SeenJob(complete=True)
     report = _report(host.layout, job)
     if host.init.state(job_unit(job)).is_going:
         return SeenJob(going=str(report.get("phase") or "starting"), now=host.clock())
+    if digest and report.get("digest") != digest:
+        return SeenJob(now=host.clock())
     failure = report if report.get("state") == "failed" else None
     if report.get("state") == "running":
         failure = _killed(job, report)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hubd.errors import HubdError
+from hubd.errors import HubdError, last_line
 
 Argv = tuple[str, ...]
 
@@ -31,7 +31,8 @@ def failure(output: str, *, code: int) -> HubdError:
     if name == "CondaMultiError" or not message:
         inner = [str(error.get("message", "")) for error in said.get("errors") or [] if isinstance(error, Mapping)]
         message = "; ".join(filter(None, inner)) or message
-    short = " ".join(message.split())[:600] or f"conda exited with {code}"
+    # Sometimes there is no JSON at all but a traceback: its last line is what there is to tell.
+    short = " ".join(message.split())[:600] or ("" if said else last_line(output)) or f"conda exited with {code}"
     if name in ("PackagesNotFoundInChannelsError", "PackagesNotFoundError", "ResolvePackageNotFound"):
         missing = ", ".join(map(str, said.get("packages") or [])) or short
         fix = "Correct the name or the version, or add the channel that has it."

@@ -182,7 +182,7 @@ def run_post_link(prefix: Path, added: Sequence[rattler.RepoDataRecord | rattler
             continue
         ended = subprocess.run(("/bin/sh", script), check=False, env={**os.environ, "PREFIX": str(prefix)})
         if ended.returncode:
-            shutil.rmtree(prefix)
+            shutil.rmtree(prefix, ignore_errors=True)  # the folder itself may be somebody else's
             message = f"post-link script failed for package {record.name.normalized}"
             each = {"exception_name": "LinkError", "error": f"LinkError: {message}", "message": message}
             raise CondaError("CondaMultiError", "", errors=[each])
