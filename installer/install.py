@@ -13,12 +13,19 @@ from dataclasses import asdict
 from hubd.config.model import Config
 from hubd.daemon.passes import Ended, Passes
 from hubd.errors import ExitCode, HubdError, Interrupted
+from hubd.flow import facts
+from hubd.flow.apply import apply
+from hubd.flow.observe import observe
+from hubd.flow.plan import plan
 from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
+from hubd.hooks import Wanted
 from hubd.host import Host, files, local_host
 from hubd.host.commands import network_environment
 from hubd.layout import ADMINS_GROUP, DAEMON_UNIT, PROXY_SOCKET, PROXY_UNIT, Layout, layout_of
-from hubd.parts.machine import daemon
+from hubd.parts import machine
+from hubd.resources.account import SystemAccount
+from hubd.resources.directory import Directory
 from hubd.resources.job import forget_failures, phases
 from hubd.show import error_lines, event_line, summary_lines
 from hubd.tools.program import environment_file_text
@@ -60,12 +67,15 @@ def install(options: Options, progress: Progress) -> int:
     text = read_text(layout)
     config = config_of(text, plugins_of(text, layout), layout)
     _stop_daemon(host)
+    with progress.step("making accounts and folders"):
+        _lay_foundations(host, config)
+        # Before anybody can sign in: a name without a password belongs to whoever comes first.
+        made = first_passwords(host, config.people.admins, options.password_file)
     _wait_for_port(host, config, progress)
     with progress.step("setting up the machine"):
         ended = _passes(layout, progress)
     with progress.step("building the environments"):
         ended = _follow_jobs(layout, progress, ended)
-    made = first_passwords(host, config.people.admins, options.password_file)
     _let_admins_read(layout)
     with progress.step("starting hubd"):
         _start_daemon(host)
@@ -74,6 +84,15 @@ def install(options: Options, progress: Progress) -> int:
     _farewell(progress, config, ended, made)
     forget_shown(layout)
     return int(ended.code)
+
+
+def _lay_foundations(host: Host, config: Config) -> None:
+    """The service accounts and the folders, ahead of the first pass. Raises the first error."""
+    wanted = Wanted(config, host.layout, facts.read(host.layout), systemd=host.init.enforces)
+    first = [each for each in machine.hubd_resources(wanted) if isinstance(each, SystemAccount | Directory)]
+    for outcome in apply(host, first, plan(first, (), observe(host, first)), tell=lambda event: None):
+        if outcome.error:
+            raise outcome.error
 
 
 def _passes(layout: Layout, progress: Progress, reason: str = "installation") -> Ended:
@@ -148,7 +167,7 @@ def _start_daemon(host: Host) -> None:
     if host.init.enforces:
         host.init.start(DAEMON_UNIT)
     else:
-        program = daemon(host.layout.hub.resolve(), host.layout)
+        program = machine.daemon(host.layout.hub.resolve(), host.layout)
         host.init.define(program)
         host.init.start(DAEMON_UNIT)
     deadline = time.monotonic() + DAEMON_LIMIT

@@ -53,7 +53,7 @@ def daemon(hub: Path, layout: Layout) -> Program:
         argv=(str(hub / "bin/python"), "-m", "hubd.cli", "--prefix", str(layout.prefix), "daemon"),
         kind="notify",
         environment_file=layout.state / "network.env",
-        relations=(("After", "network-online.target"), ("Wants", "network-online.target")),
+        relations=(("After", "network-online.target"), ("Wants", "network-online.target"), ("StartLimitIntervalSec", "0")),
         properties=(
             ("NotifyAccess", "main"),
             ("WatchdogSec", "120"),

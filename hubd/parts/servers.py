@@ -39,7 +39,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     policy = json.dumps(_policy(wanted), indent=1).encode() + b"\n"
     yield File(
         path=layout.servers_policy, content=policy, mode=0o600, meaning="whose servers may be started, and how",
-        needs=(f"directory:{layout.state}",),
+        needs=(f"directory:{layout.state}",), touches="everybody's server from its next start",
     )  # fmt: skip
     yield ServerLimits(memory=limits.memory, cpu=limits.cpu, touches="running servers, at once and without a restart")
 
