@@ -152,6 +152,7 @@ def test_file_that_cannot_be_read_is_told_and_changes_nothing(
 
 def test_daemon_says_by_itself_what_is_wrong_and_goes_on_by_itself_when_it_is_mended(steady: HubMachine) -> None:
     good = steady.read(CONFIG)
+    steady.hubd("apply", "--yes")
     before = steady.status()
     assert before["state"] == "right", before
     _write(steady, b"people:\n  admin: [ada]\n")
