@@ -120,7 +120,8 @@ def _import(plugin: Plugin, bundled: Path) -> ModuleType:
     if not folder.exists():
         where = "it does not come with hubd: give its `source`" if not plugin.source else f"{folder} is not there"
         raise FileNotFoundError(where)
-    _refuse_others_files(folder)
+    if plugin.source:  # those that come with hubd lie beside hubd's own code
+        _refuse_others_files(folder)
     root = folder / "src" if (folder / "src").is_dir() else folder
     module = plugin.name.replace("-", "_")
     _forget_if_changed(module, root)
