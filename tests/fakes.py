@@ -178,7 +178,7 @@ class FakeWeb:
 class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
-    __slots__ = ("accounts", "commands", "init", "now", "processes", "said", "slept", "web")
+    __slots__ = ("accounts", "commands", "init", "listening", "now", "processes", "said", "slept", "web")
 
     commands: FakeCommands  # type: ignore[assignment]
     accounts: FakeAccounts  # type: ignore[assignment]
@@ -192,6 +192,7 @@ class FakeHost(Host):
         self.slept: list[float] = []
         self.now = 1_700_000_000.0
         self.processes: dict[Path, int] = {}
+        self.listening: dict[int, frozenset[int]] = {}
         self.say = self.said.append
         self.sleep = self.slept.append
         self.clock = lambda: self.now
@@ -199,6 +200,9 @@ class FakeHost(Host):
 
     def processes_using(self, folder: Path) -> int:
         return self.processes.get(folder, 0)
+
+    def listeners(self, port: int) -> frozenset[int]:
+        return self.listening.get(port, frozenset({0}))
 
 
 class Owners:

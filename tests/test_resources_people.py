@@ -235,3 +235,20 @@ def test_nonsense_from_the_hub_is_no_traceback(host: FakeHost, token: Path, body
     host.web.answer = lambda method, url, asked: Answer(200, body)
     seen: Any = people(token, {"a": True}).observe(host)
     assert seen.why
+
+
+@pytest.mark.parametrize("folder", ["/", "/home", "/srv/shared", "/home/../srv", "/nonexistent"])
+def test_a_home_that_is_no_home_is_never_closed_or_made(folder: str) -> None:
+    there = Account("ada", 1000, 1000, Path(folder), "a service", False)
+    for lies in (None, home(mode=0o755)):
+        assert ADA.steps(SeenPerson(there, lies)) == ()
+        progress = ADA.progress(SeenPerson(there, lies))
+        assert progress and progress.error and folder in progress.error.why
+
+
+@pytest.mark.parametrize(("listening", "why"), [({1001}, "free while the hub was stopped"), ({0, 1001}, "free while"), (set(), "nobody listens")])
+def test_the_token_is_told_to_nobody_but_the_hub(host: FakeHost, token: Path, listening: set[int], why: str) -> None:
+    host.listening[1] = frozenset(listening)
+    seen = people(token, {"ada": True}).observe(host)
+    assert why in seen.why
+    assert not host.web.asked

@@ -30,6 +30,9 @@ from hubd.resources.job import phases
 log = logging.getLogger("hubd")
 
 JOB_POLL = 1.0
+# More than this is a slip of the pen, and much more than this is no time at all to Python.
+LONGEST_INTERVAL = 86_400.0
+LONGEST_SETTLE = 600.0
 # A pass that takes longer than this hangs: the watchdog is no longer told that all is well.
 LONGEST_PASS = 3600.0
 
@@ -92,7 +95,7 @@ class Daemon:
 
     def _sleep_between(self, ended: Ended) -> None:
         """Until something calls, a job ends, a program of hubd's own dies, or the interval is over."""
-        deadline = time.monotonic() + self._options().interval
+        deadline = time.monotonic() + min(self._options().interval, LONGEST_INTERVAL)
         supervises = not self._host().init.enforces
         while not self._wake.is_set():
             left = deadline - time.monotonic()
@@ -148,7 +151,7 @@ class Daemon:
     def _watch_file(self) -> None:
         for _ in changes(self._layout.config_file, self._layout.config_d, self.passes.stop):
             # Somebody may want to look at the plan, or to change more, before anything happens.
-            self.passes.stop.wait(self._options().settle)
+            self.passes.stop.wait(min(self._options().settle, LONGEST_SETTLE))
             self.wake("config.yaml changed")
 
     def _sign_of_life(self) -> None:

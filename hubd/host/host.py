@@ -41,10 +41,23 @@ class Host:
         self.accounts.forget()
         self.init.forget()
 
+    def listeners(self, port: int) -> frozenset[int]:
+        """The numbers of the accounts whose sockets listen on a port of this machine; 0 is root, and so systemd."""
+        rows = (row.split() for table in ("tcp", "tcp6") for row in _lines(Path(f"/proc/net/{table}")))
+        # Columns: 1 the local address, 3 the state (0A listens), 7 the account.
+        return frozenset(int(row[7]) for row in rows if len(row) > 7 and row[3] == "0A" and row[1].endswith(f":{port:04X}"))
+
     def processes_using(self, folder: Path) -> int:
         """How many processes run a program from `folder` or have its path on their command line."""
         needle = os.fsencode(f"{folder}/")
         return sum(needle in command for command in _command_lines())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _command_lines() -> Iterator[bytes]:

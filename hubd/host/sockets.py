@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Server:
 
     def __init__(self, path: Path, handler: Handler, *, mode: int, group: str) -> None:
         self.path, self._handler = path, handler
+        self._closed = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,7 @@ class Server:
 
     def close(self) -> None:
         """Take no more connections."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -68,9 +71,12 @@ class Server:
         while True:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError):
+                if self._closed:
+                    return
+                # Too many connections or threads right now: those that wait are served when others have ended.
+                time.sleep(0.1)
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

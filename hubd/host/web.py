@@ -14,6 +14,9 @@ from typing import Any
 
 from hubd.errors import HubdError
 
+# A whole course with its servers is a few megabytes.
+LONGEST_ANSWER = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -48,7 +51,7 @@ class Web:
         try:
             connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), data, sent)
             response = connection.getresponse()
-            return Answer(response.status, response.read())
+            return Answer(response.status, response.read(LONGEST_ANSWER))
         except (OSError, http.client.HTTPException) as error:
             return Answer(0, why=str(error) or type(error).__name__)
         finally:

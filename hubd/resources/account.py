@@ -68,7 +68,7 @@ class Person(Resource):
         if seen.account is None:
             argv = accounts.add_person(self.account, homes=str(self.homes))
             return (Step(f"make the account {self.account}", lambda host: _run(host, argv)),)
-        if seen.account.uid < FIRST_PERSON:
+        if seen.account.uid < FIRST_PERSON or not self._may_close(seen.account.home):
             return ()
         steps = []
         if seen.account.closed:
@@ -82,12 +82,27 @@ class Person(Resource):
         return tuple(steps)
 
     def progress(self, seen: SeenPerson) -> Progress | None:
-        if seen.account is None or seen.account.uid >= FIRST_PERSON:
+        if seen.account is None:
             return None
+        if seen.account.uid >= FIRST_PERSON:
+            return None if self._may_close(seen.account.home) else self._elsewhere(seen.account.home)
         error = HubdError(
             f"{self.account} cannot be a person of this hub",
             why=f"it is an account of the system (number {seen.account.uid})",
             fix="Choose another name in config.yaml.",
+        )
+        return Progress("not possible", error)
+
+    def _may_close(self, home: Path) -> bool:
+        """Whether this is a home as people have one: an account's home can be any folder, even the root of all."""
+        return self.homes in home.parents and ".." not in home.parts
+
+    def _elsewhere(self, home: Path) -> Progress:
+        move = f"usermod --move-home --home {self.homes}/{self.account} {self.account}"
+        error = HubdError(
+            f"{self.account} cannot be a person of this hub",
+            why=f"the home of that account is {home}, which is not below {self.homes}",
+            fix=f"Choose another name, or give the account a home of its own: {move}",
         )
         return Progress("not possible", error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
+from hubd.layout import HUB_ACCOUNT
 from hubd.resources.base import Progress, Resource, Step
 from hubd.words import named
 
 # The hub answers nobody else while it takes a batch in, about 10 ms for each person.
 BATCH = 50
 PAGE = 1000
+MOST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,17 @@ class HubPeople(Resource):
 
     def _pages(self, host: Host, what: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        while True:
+        while len(found) < MOST:
             page = self._ask(host, "GET", f"{what}?limit={PAGE}&offset={len(found)}")
             items = page if isinstance(page, list) else page["items"]
             found += items
             if len(items) < PAGE:
                 return found
+        raise HubdError("the hub cannot be asked who it knows", why=f"it names more than {MOST} {what}")
 
     def _ask(self, host: Host, method: str, path: str, body: Any = None) -> Any:
         # The hub owns that folder: a link there must not make root read, and tell the hub, some other file.
+        self._refuse_strangers(host)
         token = (files.read(self.token, follow=False) or b"").decode().strip()
         headers = {"Authorization": f"token {token}"}
         # A hub that does not come up leaves its socket behind: connections to it are taken and never answered.
@@ -119,6 +124,23 @@ class HubPeople(Resource):
             why = _reason(answer.status, answer.body, answer.why)
             raise HubdError(f"the hub refused {method} {path.partition('?')[0]}", why=why, retry=True)
         return json.loads(answer.body) if answer.body else None
+
+    def _refuse_strangers(self, host: Host) -> None:
+        """Only the hub may hear the token: while it is stopped, anybody on this machine could listen in its place."""
+        port = urllib.parse.urlsplit(self.api).port or 80
+        hub = host.accounts.get(HUB_ACCOUNT)
+        listening = host.listeners(port)
+        if not listening:
+            raise HubdError("the hub cannot be asked", why=f"nobody listens on port {port}", retry=True)
+        strangers = listening - {0, hub.uid if hub else 0}
+        if strangers:
+            who = files.owner_name(min(strangers))
+            raise HubdError(
+                f"port {port} is held by {who} in the hub's place",
+                why="it was free while the hub was stopped",
+                fix=f"End that program of {who}'s, then run hubd apply.",
+                retry=True,
+            )
 
 
 def _reason(status: int, body: bytes, why: str) -> str:
