@@ -104,7 +104,7 @@ def commands_in(text: str, program: str, *, in_prose: bool = True) -> Iterator[l
     lines += re.findall(rf"`({program} [^`]+)`", prose_of(text).replace("\n", " ")) if in_prose else []
     for line in lines:
         found = re.match(rf"(?:\$ |sudo )*{program}( .*|$)", line.strip())
-        if not found or re.search(r"^hubd sees|…|\w\|\w|\[[A-Z]+\]| [A-Z]+\.\.\.", line.strip()):
+        if not found or re.search(r"^hubd puts|…|\w\|\w|\[[A-Z]+\]| [A-Z]+\.\.\.", line.strip()):
             continue
         yield from _split(found[1])
 

@@ -246,7 +246,10 @@ def test_a_home_that_is_no_home_is_never_closed_or_made(folder: str) -> None:
         assert progress and progress.error and folder in progress.error.why
 
 
-@pytest.mark.parametrize(("listening", "why"), [({1001}, "free while the hub was stopped"), ({0, 1001}, "free while"), (set(), "nobody listens")])
+STRANGERS = [({1001}, "free while the hub was stopped"), ({0, 1001}, "free while the hub was stopped"), (set(), "nobody listens")]
+
+
+@pytest.mark.parametrize(("listening", "why"), STRANGERS)
 def test_the_token_is_told_to_nobody_but_the_hub(host: FakeHost, token: Path, listening: set[int], why: str) -> None:
     host.listening[1] = frozenset(listening)
     seen = people(token, {"ada": True}).observe(host)
