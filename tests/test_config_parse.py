@@ -322,3 +322,11 @@ def test_a_model_tells_every_problem_without_a_text_too() -> None:
         ("hub", "x"),
         ("default_environment",),
     }
+
+
+@pytest.mark.parametrize("memory", ["1500", "512", "127M", "100 KB"])
+def test_memory_with_a_letter_forgotten_is_refused(memory: str) -> None:
+    with pytest.raises(ConfigInvalid) as told:
+        parse(f"limits:\n  memory: {memory}\n")
+    assert [(problem.line, problem.name) for problem in told.value.problems] == [(2, "limits.memory")]
+    assert "too little for a server" in str(told.value.problems[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, cast
@@ -24,9 +25,12 @@ from hubd.config.names import (
     Url,
 )
 from hubd.config.section import ByName, Finding, Section, twice
-from hubd.config.units import Cores, Duration, Size
+from hubd.config.units import Cores, Duration, Size, parse_size
 
 INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
+
+# JupyterLab alone takes more; somebody forgot a letter.
+LEAST_MEMORY = 128 * 1024**2
 
 
 class Group(Section):
@@ -67,6 +71,13 @@ class Limits(Section):
 
     memory: Size | None = Field(default=None, description="Memory for each server; null for no limit.", examples=["1G"])
     cpu: Cores | None = Field(default=None, description="Processor cores for each server; null for no limit.", examples=[2])
+
+    @classmethod
+    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
+        memory = written.get("memory")
+        with contextlib.suppress(ValueError):  # what is no size at all is told by its type
+            if memory is not None and parse_size(memory) < LEAST_MEMORY:
+                yield ("memory",), f"`{memory}` is too little for a server to start", "write at least 128M, such as 1G"
 
 
 class Kernel(Section):
