@@ -718,8 +718,9 @@ def lock_holder(path: str) -> Optional[int]:
 @contextlib.contextmanager
 def one_run(path: str) -> Iterator[None]:
     """Hold the lock of this prefix; the kernel lets go of it however this process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        os.fchmod(descriptor, 0o600)  # whoever may open it may lock it, too
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
