@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -41,7 +43,7 @@ def write_wheel(path: Path) -> None:
 def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
     """The machine while the environment `slow` is being built; it is taken away again afterwards."""
     good = hub_machine.read(CONFIG)
-    hub_machine.shell("rm -rf /opt/hub/cache/uv/wheels-* /opt/hub/cache/uv/archive-*/hubd_slow*")
+    hub_machine.shell("rm -rf /opt/hub/cache/environments/uv/wheels-* /opt/hub/cache/environments/uv/archive-*/hubd_slow*")
     index.delays["slow"] = SLOWNESS
     entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
     put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))
@@ -54,6 +56,73 @@ def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
     put(hub_machine, good)
     hub_machine.hubd("apply", "--yes", "--wait")
     assert hub_machine.status()["state"] == "right", hub_machine.status()
+
+
+# A source package whose build tells what it could reach of what is not its own.
+NOSY = "hubd_nosy-1.0"
+BACKEND = r"""
+import os, subprocess, zipfile
+
+PLACES = ["/opt/hub/cache/server/x", "/opt/hub/cache/conda/x", "/opt/hub/server/lib/x", "/opt/hub/hub/x", "/opt/hub/envs/x",
+          "/opt/hub/envs/SCIENCE/x", "/opt/hub/state/x", "/opt/hub/kernels/everyone/x", "/etc/x", "/home/ada/x"]
+READ = ["/opt/hub/state/secrets", "/opt/hub/state/hub/cookie_secret", "/opt/hub/state/record.json", "/home/ada", "/etc/shadow"]
+
+def can_write(path):
+    try:
+        open(path, "w").close()
+    except OSError:
+        return False
+    return True
+
+def can_read(path):
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path).read()
+    except OSError:
+        return False
+    return True
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    reached = [p for p in PLACES if can_write(p)] + [p for p in READ if can_read(p)]
+    if os.getuid() == 0 or not subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
+        reached.append("root")
+    info = "hubd_nosy-1.0.dist-info"
+    name = "hubd_nosy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("hubd_nosy.py", "REACHED = " + repr(reached))
+        wheel.writestr(info + "/METADATA", "Metadata-Version: 2.1\nName: hubd-nosy\nVersion: 1.0\n")
+        wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(info + "/RECORD", "")
+    return name
+"""
+
+
+def write_nosy(folder: Path, science: str) -> Path:
+    project = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    project += '[project]\nname = "hubd-nosy"\nversion = "1.0"\n'
+    files = {"pyproject.toml": project, "backend.py": BACKEND.replace("SCIENCE", science),
+             "PKG-INFO": "Metadata-Version: 2.1\nName: hubd-nosy\nVersion: 1.0\n"}  # fmt: skip
+    path = folder / f"{NOSY}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"{NOSY}/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return path
+
+
+def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(hub_machine: HubMachine, tmp_path: Path) -> None:
+    good = hub_machine.read(CONFIG)
+    generation = hub_machine.run(("sh", "-c", f"basename $(ls -d /opt/hub/envs/{KERNEL}/*)")).out.strip()
+    write_nosy(tmp_path, f"{KERNEL}/{generation}")
+    with web_server(tmp_path, hub_machine.net.host) as web:
+        entry = f"  nosy:\n    packages: [ipykernel, 'hubd-nosy @ {web.url}/{NOSY}.tar.gz']\n    manager: uv\n"
+        put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))
+        done = hub_machine.hubd("apply", "--yes", "--wait")
+    assert done.code == 0, done
+    server = hub_machine.sign_in("ada").start_server()
+    assert server.run("import hubd_nosy; print(hubd_nosy.REACHED)", "nosy") == "[]\n"
+    put(hub_machine, good)
+    hub_machine.hubd("apply", "--yes", "--wait")
 
 
 def put(machine: HubMachine, text: str) -> None:

@@ -279,6 +279,8 @@ def test_what_is_started_for_whom() -> None:
 def test_the_server_environment_is_switched_only_when_it_is_proven() -> None:
     found = by_id(wanted())
     server = found["environment:server"]
+    others = [found[f"environment:{name}"] for name in ("science", "maths", "stats")]
+    assert server.cache not in {each.cache for each in others}
     link = found["link:/srv/hub/server"]
     assert link.needs == (server.id,)
     assert link.target == f"versions/{server.prefix.name}"

@@ -190,12 +190,12 @@ def test_jobs_under_way_by_name(host: FakeHost, folder: Path) -> None:
 
 def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, folder: Path, owners: Owners) -> None:
     prefix = host.layout.envs / "science/abc"
-    start_job(host, "env-science", {"digest": "d", "prefix": str(prefix)}, writable=(prefix,))
+    start_job(host, "env-science", {"digest": "d", "prefix": str(prefix)}, cache="geo", writable=(prefix,))
     program = host.init.started["hubd-job-env-science.service"]
     properties = dict(program.properties)
     assert program.user == "hubd-build"
     assert not program.restart and not program.install
-    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache} {host.layout.reports}"
+    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache}/geo {host.layout.reports}"
     assert str(host.layout.secrets) in properties["InaccessiblePaths"]
     assert (properties["NoNewPrivileges"], properties["ProtectSystem"], properties["ProtectHome"]) == ("yes", "strict", "yes")
     spec = json.loads(Path(program.argv[-1]).read_text())
@@ -214,7 +214,7 @@ def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, 
 def test_tries_are_counted_for_the_same_wish_only(host: FakeHost, folder: Path, owners: Owners) -> None:
     (folder / "env-a.json").write_text(json.dumps({"state": "failed", "digest": "d", "tries": 3}))
     for digest, tries in (("d", 3), ("other", 0)):
-        start_job(host, "env-a", {"digest": digest}, writable=())
+        start_job(host, "env-a", {"digest": digest}, cache="geo", writable=())
         assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
 
 

@@ -29,6 +29,8 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         smoke="",
         # JupyterLab brings a kernel of its own; people are to use the declared ones.
         drop=("share/jupyter/kernels/python3",),
+        # Everybody's server runs from it: no build of a declared environment may come near its files.
+        cache="server",
         needs=(f"directory:{layout.versions}", f"directory:{layout.cache}", f"directory:{layout.reports}"),
         touches="people's servers use it from their next start",
     )

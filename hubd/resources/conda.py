@@ -55,9 +55,8 @@ class Conda(Resource):
             "prefix": str(self.prefix),
             "url": self.url,
             "sha256": self.sha256,
-            "cache": str(host.layout.cache),
         }
-        start_job(host, "conda", spec, writable=(self.prefix,))
+        start_job(host, "conda", spec, cache="conda", writable=(self.prefix,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

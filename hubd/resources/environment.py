@@ -21,7 +21,7 @@ class Environment(Resource):
 
     folder: holds the generations. label: what its generations are called before the digest.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
-    drop: what of the installed files is taken out again.
+    drop: what of the installed files is taken out again. cache: see `start_job`.
     conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
     """
 
@@ -38,6 +38,7 @@ class Environment(Resource):
     conda: Path | None = None
     smoke: str = "python"
     drop: tuple[str, ...] = ()
+    cache: str = "environments"
 
     @property
     def name(self) -> str:
@@ -86,6 +87,8 @@ class Environment(Resource):
         return None if memo["label"] else NoEnvironment(folder=Path(memo["folder"]))
 
     def _start(self, host: Host) -> None:
+        # Interpreters that uv fetches, one folder for each cache and for the same reason.
+        pythons = host.layout.envs / f".pythons-{self.cache}"
         spec = {
             "do": "environment",
             "digest": self.digest,
@@ -96,14 +99,12 @@ class Environment(Resource):
             "channels": list(self.channels),
             "conda": str(self.conda or ""),
             "uv": str(host.layout.hub / "bin/uv"),
-            "cache": str(host.layout.cache),
-            "pythons": str(host.layout.envs / ".pythons"),
+            "pythons": str(pythons),
             "smoke": self.smoke,
             "drop": list(self.drop),
             "mark": MARK,
         }
-        pythons = host.layout.envs / ".pythons"
-        start_job(host, self.job, spec, writable=(self.prefix, pythons))
+        start_job(host, self.job, spec, cache=self.cache, writable=(self.prefix, pythons))
 
 
 @dataclass(frozen=True, slots=True)

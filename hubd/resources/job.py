@@ -119,26 +119,32 @@ def phases(host: Host) -> dict[str, str]:
     }
 
 
-def start_job(host: Host, job: str, spec: Mapping[str, Any], *, writable: tuple[Path, ...]) -> None:
-    """Start a job as the build account; `writable` is all it may change."""
+def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writable: tuple[Path, ...]) -> None:
+    """Start a job as the build account.
+
+    cache: the name of its package cache. A build runs other people's code, which can change whatever lies in its cache, and
+    through hard links what was installed from there: jobs that trust each other less have different ones.
+    writable: all else it may change.
+    """
     layout = host.layout
+    own_cache = layout.cache / cache
     path = layout.jobs / f"{job}.json"
     report = _report(layout, job)
     tries = _number(report, "tries") if report.get("digest") == spec["digest"] else 0
-    whole = {**spec, "job": job, "result": str(result_path(layout, job)), "tries": tries}
+    whole = {**spec, "job": job, "result": str(result_path(layout, job)), "tries": tries, "cache": str(own_cache)}
     files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-    for folder in writable:
+    for folder in (own_cache, *writable):
         _make_writable(folder)
     program = Program(
         name=job_unit(job),
         description=f"hubd job {job}",
         argv=(str(layout.hub / "bin/python"), "-m", "hubd.jobs", str(path)),
         user=BUILD_ACCOUNT,
-        environment=(("HOME", str(layout.cache)),),
+        environment=(("HOME", str(own_cache)),),
         environment_file=layout.state / "network.env",
         properties=(
             *SANDBOX,
-            ("ReadWritePaths", " ".join(str(each) for each in (*writable, layout.cache, layout.reports))),
+            ("ReadWritePaths", " ".join(str(each) for each in (*writable, own_cache, layout.reports))),
             ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
         ),
         restart=False,
