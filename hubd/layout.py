@@ -17,6 +17,7 @@ DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
 PROXY_UNIT = "jupyterhub-proxy.service"
 PROXY_SOCKET = "jupyterhub-proxy.socket"
+PROXY_API_SOCKET = "jupyterhub-proxy-api.socket"
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,13 +173,14 @@ def test_new_public_port_that_is_taken_leaves_the_old_one_in_service(hub_machine
     assert watcher.bad("hub") == [], watcher.summary()
 
 
-def test_port_of_the_hub_that_is_taken_is_in_the_line_that_status_shows(hub_machine: HubMachine) -> None:
-    with listening(hub_machine, 15002):
+def test_new_port_of_the_hub_that_is_taken_leaves_the_hub_where_it_is(hub_machine: HubMachine) -> None:
+    before = hub_machine.main_pid(hub_machine.unit("hub"))
+    with listening(hub_machine, 15002) as pid:
         hub_machine.hubd("config", "set", "hub.port", "15002")
         done = hub_machine.hubd("apply", "--yes", check=False)
         assert done.code == 5, done
-        told = trouble(hub_machine)["service:jupyterhub.service"]
-        assert "ddress already in use" in told["why"], told
+        assert f"python3 (process {pid})" in trouble(hub_machine)["port:15002"]["why"]
+        assert hub_machine.main_pid(hub_machine.unit("hub")) == before
         hub_machine.hubd("config", "unset", "hub.port")
         heal(hub_machine)
 
@@ -202,13 +203,14 @@ def test_drop_in_that_raises_is_named_with_file_and_line_and_removing_it_heals(h
 
 def test_proxy_that_cannot_start_is_told_with_its_reason(hub_machine: HubMachine) -> None:
     # The port of its API, on the loopback, is somebody else's.
-    hub_machine.run(("systemctl", "stop", "hubd", "jupyterhub-proxy"))
-    with listening(hub_machine, 8099):
+    hub_machine.run(("systemctl", "stop", "hubd", "jupyterhub-proxy-api.socket", "jupyterhub-proxy"))
+    with listening(hub_machine, 8099) as pid:
         hub_machine.run(("systemctl", "start", "hubd"))
         done = hub_machine.hubd("apply", "--yes", check=False)
         assert done.code == 5, done
-        told = " ".join(each["why"] for each in trouble(hub_machine).values())
-        assert "8099" in told and "in use" in told, told
+        told = trouble(hub_machine)["port:127.0.0.1:8099"]
+        assert f"python3 (process {pid})" in told["why"], told
+        assert "proxy.api_port" in told["fix"], told
 
 
 # ---------------------------------------------------------------- the record

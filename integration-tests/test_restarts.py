@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -88,6 +90,32 @@ def test_websocket_stays_open_while_hub_or_daemon_restarts(hub_machine: HubMachi
     assert kernel.run("kept + 1") == "42"
     hub_machine.wait_right()
     assert kernel.run("kept + 2") == "43"
+
+
+# Tries to get a port for as long as somebody reads what it prints.
+GRAB = """
+import socket, sys, time
+print("ready", flush=True)
+while True:
+    with socket.socket() as mine:
+        try:
+            mine.bind(("127.0.0.1", 8099))
+            mine.listen()
+            print("got it", flush=True)
+        except OSError:
+            time.sleep(0.0005)
+"""
+
+
+def test_no_person_can_take_the_ports_of_a_proxy_that_restarts(hub_machine: HubMachine) -> None:
+    grabber = hub_machine.popen(("python3", "-c", GRAB), user="ada")
+    assert grabber.stdout and grabber.stdout.readline() == "ready\n"
+    for _ in range(3):
+        hub_machine.run(("systemctl", "restart", hub_machine.unit("proxy")))
+    # The program in the machine is a child of what was started here.
+    os.killpg(grabber.pid, signal.SIGKILL)
+    assert grabber.stdout.read() == ""
+    hub_machine.hubd("apply", "--yes")
 
 
 def test_sign_in_sent_while_the_hub_restarts_is_answered(hub_machine: HubMachine) -> None:

@@ -202,7 +202,8 @@ class FakeHost(Host):
         return self.processes.get(folder, 0)
 
     def listeners(self, port: int) -> frozenset[int]:
-        return self.listening.get(port, frozenset({0}))
+        hub = self.accounts.get("hubd-hub")
+        return self.listening.get(port, frozenset({hub.uid} if hub else ()))
 
 
 class Owners:

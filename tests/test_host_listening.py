@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from hubd.host import host
 from hubd.host.systemd import _held
 
 # Local address, state (0A listens) and inode of a row of /proc/net/tcp; 0050 is port 80, 1F90 is 8080.
@@ -49,3 +52,18 @@ def test_who_may_not_look_believes_it(proc: Path) -> None:
         link.unlink()
     (proc / "1/fd").rmdir()
     assert _held("[::]:80 (Stream)", proc) == "[::]:80 (Stream)"
+
+
+@pytest.mark.parametrize(
+    ("address", "gets_it"),
+    [("127.0.0.1", True), ("0.0.0.0", True), ("::", True), ("::ffff:127.0.0.1", True), ("127.0.0.2", False)],
+)
+def test_who_gets_what_is_sent_to_this_machine(address: str, gets_it: bool) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listening = socket.create_server((address, 0), family=family, dualstack_ipv6=family == socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listening:
+        found = host.Host.listeners(None, listening.getsockname()[1])  # type: ignore[arg-type]  # it needs nothing of a host
+    assert found == (frozenset({os.getuid()}) if gets_it else frozenset())

@@ -13,6 +13,7 @@ import pytest
 
 from hubd.hubside import gate
 from hubd.hubside.proxy import HubdProxy, RoutesFile
+from hubd.tools import traefik
 
 
 def test_the_group_may_read_the_routes(tmp_path: Path) -> None:
@@ -92,6 +93,15 @@ class Ready(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""
+
+
+def test_what_systemd_hands_over_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:auth_api"}.items():
+        monkeypatch.setenv(name, value)
+    assert gate.handed_over() == {3: "http", 4: "auth_api"}
+    assert gate.UNGATED == traefik.API
+    monkeypatch.setenv("LISTEN_PID", "1")
+    assert gate.handed_over() == {}
 
 
 def test_readiness_is_the_answer_of_a_route() -> None:

@@ -132,6 +132,11 @@ def test_group(host: FakeHost) -> None:
     assert wish.steps(wish.observe(host)) == ()
 
 
+@pytest.fixture(autouse=True)
+def hub_listens(host: FakeHost) -> None:
+    host.listening[1] = frozenset({0})
+
+
 @pytest.fixture
 def token(tmp_path: Path) -> Path:
     path = tmp_path / "token"

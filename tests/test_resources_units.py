@@ -11,7 +11,7 @@ from hubd.errors import CommandFailed, HubdError
 from hubd.host.init import UnitState
 from hubd.host.web import Answer
 from hubd.resources.limits import SeenServers, ServerLimits, microseconds
-from hubd.resources.listening import Listening, PortFree
+from hubd.resources.listening import Listening, OwnPort, PortFree
 from hubd.resources.package import Packages
 from hubd.resources.service import Answering, Service, telling_line
 from hubd.resources.unit import NoUnit, Unit
@@ -168,6 +168,26 @@ def test_a_port_that_is_ours_costs_no_question(host: FakeHost, listening: Listen
     host.init.restart("x.socket")
     assert PortFree(unit="x.socket", address="80").observe(host) == ""
     assert host.commands.ran == []
+
+
+@pytest.mark.parametrize(
+    ("listening", "held", "why"),
+    [
+        (frozenset(), "", ""),
+        (frozenset({970}), "", ""),  # the hub itself
+        (frozenset({1001}), HELD.format("python3", 4711), "python3 (process 4711) holds it"),
+        (frozenset({970, 0}), "", "a program of root holds it"),
+    ],
+)
+def test_a_port_for_one_account_alone(host: FakeHost, listening: frozenset[int], held: str, why: str) -> None:
+    host.accounts.add("hubd-hub", uid=970)
+    host.listening[15001] = listening
+    host.commands.answers["ss",] = held
+    wish = OwnPort(port=15001, account="hubd-hub", setting="hub.port")
+    progress = wish.progress(wish.observe(host))
+    error = progress.error if progress else None
+    assert (error.why if error else "") == why
+    assert error is None or "hubd config set hub.port" in error.fix
 
 
 def test_a_port_that_cannot_be_held_for_another_reason(host: FakeHost, listening: Listening) -> None:

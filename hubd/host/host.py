@@ -42,15 +42,21 @@ class Host:
         self.init.forget()
 
     def listeners(self, port: int) -> frozenset[int]:
-        """The numbers of the accounts whose sockets listen on a port of this machine; 0 is root, and so systemd."""
+        """The numbers of the accounts whose sockets get what is sent to 127.0.0.1 at a port; 0 is root, and so systemd."""
         rows = (row.split() for table in ("tcp", "tcp6") for row in _lines(Path(f"/proc/net/{table}")))
         # Columns: 1 the local address, 3 the state (0A listens), 7 the account.
-        return frozenset(int(row[7]) for row in rows if len(row) > 7 and row[3] == "0A" and row[1].endswith(f":{port:04X}"))
+        places = {f"{address}:{port:04X}" for address in _HERE}
+        return frozenset(int(row[7]) for row in rows if len(row) > 7 and row[3] == "0A" and row[1] in places)
 
     def processes_using(self, folder: Path) -> int:
         """How many processes run a program from `folder` or have its path on their command line."""
         needle = os.fsencode(f"{folder}/")
         return sum(needle in command for command in _command_lines())
+
+
+# 0.0.0.0, 127.0.0.1, [::] and [::ffff:127.0.0.1], as the kernel's tables have them. A byte's place in them is that of the
+# processor; no machine with the other order runs a hub.
+_HERE = ("00000000", "0100007F", "0" * 32, "0" * 16 + "FFFF0000" + "0100007F")
 
 
 def _lines(path: Path) -> list[str]:

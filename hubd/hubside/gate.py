@@ -15,11 +15,15 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from types import FrameType
 
 from hubd.hubside import handover
 
 READY_PATH = "/hubd-ready"
+
+# The name of the socket for the proxy's API, which is also that of Traefik's entry point for it.
+UNGATED = "auth_api"
 
 # Where the routes do not come the gate is opened all the same: a hub that answers 404 tells more than one that is mute.
 LONGEST_WAIT = 15.0
@@ -82,10 +86,14 @@ def start(argv: list[str], count: int) -> int:
     os._exit(127)
 
 
-def run(argv: list[str], *, port: int, listening: list[socket.socket]) -> int:
-    """Run the proxy until it ends; returns its exit code. The gate is shut before a SIGTERM reaches the proxy, and left shut."""
+def run(argv: list[str], *, port: int, handed: Mapping[int, str]) -> int:
+    """Run the proxy until it ends; returns its exit code. The gate is shut before a SIGTERM reaches the proxy, and left shut.
+
+    handed: see `handed_over`. The API's socket has no gate: this program itself asks there whether the routes are read.
+    """
+    listening = [socket.socket(fileno=descriptor) for descriptor, name in handed.items() if name != UNGATED]
     shut(listening)
-    child = start(argv, len(listening))
+    child = start(argv, len(handed))
 
     def stop(number: int, frame: FrameType | None) -> None:
         shut(listening)
@@ -110,12 +118,12 @@ def _ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def handed_over() -> list[socket.socket]:
-    """The listening sockets that systemd gave to this process."""
+def handed_over() -> dict[int, str]:
+    """The descriptors of the listening sockets that systemd gave to this process, with their names."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    first = handover.FIRST_DESCRIPTOR
-    return [socket.socket(fileno=first + place) for place in range(int(os.environ.get("LISTEN_FDS", "0")))]
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    return dict(enumerate(names[: int(os.environ.get("LISTEN_FDS", "0"))], handover.FIRST_DESCRIPTOR))
 
 
 def main(words: list[str] | None = None) -> int:
@@ -124,8 +132,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("port", type=int, help="port of the proxy's API on the loopback")
     parser.add_argument("program", nargs="+", help="absolute path and arguments, after `--`")
     arguments = parser.parse_args(words)
-    listening = handed_over()
-    code = run(arguments.program, port=arguments.port, listening=listening)
+    code = run(arguments.program, port=arguments.port, handed=handed_over())
     return 128 - code if code < 0 else code
 
 

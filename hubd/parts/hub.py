@@ -12,6 +12,7 @@ from hubd.hooks import Notice, Settings, Wanted, hookimpl
 from hubd.layout import DAEMON_UNIT, HUB_ACCOUNT, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
 from hubd.resources.base import Resource
 from hubd.resources.file import File
+from hubd.resources.listening import OwnPort
 from hubd.resources.secret import Secret
 from hubd.resources.service import Answering, Service
 from hubd.resources.unit import Unit
@@ -68,11 +69,14 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         needs=(f"system-account:{HUB_ACCOUNT}", f"directory:{layout.state}"),
     )  # fmt: skip
     program = hub(wanted, digest)
+    own_port = OwnPort(port=wanted.config.hub.port, account=HUB_ACCOUNT, setting="hub.port")
+    yield own_port
     yield Unit(unit=program)
     yield Service(
         unit=HUB_UNIT, settings=digest,
         needs=(f"unit:{HUB_UNIT}", f"file:{layout.state / SETTINGS}", *(each.id for each in secrets),
-               f"service:{PROXY_UNIT}", f"directory:{layout.proxy_rules}", f"members:{PROXY_ACCOUNT}"),
+               f"service:{PROXY_UNIT}", f"directory:{layout.proxy_rules}", f"members:{PROXY_ACCOUNT}",
+               own_port.id),
         touches="sign-in waits a few seconds; running servers go on",
     )  # fmt: skip
     deadline = wanted.config.hub.start_deadline

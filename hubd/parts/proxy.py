@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from hubd.config.model import Proxy
 from hubd.hooks import Wanted, hookimpl
-from hubd.layout import PROXY_ACCOUNT, PROXY_SOCKET, PROXY_UNIT
+from hubd.layout import PROXY_ACCOUNT, PROXY_API_SOCKET, PROXY_SOCKET, PROXY_UNIT
 from hubd.resources.base import Resource
 from hubd.resources.file import File
 from hubd.resources.listening import Listening, PortFree
@@ -14,7 +15,7 @@ from hubd.resources.service import Service
 from hubd.resources.unit import Unit
 from hubd.tools.program import Listener, Program
 from hubd.tools.sandbox import PROXY_PROPERTIES, service_properties
-from hubd.tools.traefik import PUBLIC, endpoint, hold_config, static_config
+from hubd.tools.traefik import API, PUBLIC, endpoint, hold_config, static_config
 
 
 @hookimpl
@@ -33,27 +34,41 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield Unit(unit=proxy_program(wanted, digest))
     needs = [f"unit:{PROXY_UNIT}", f"file:{layout.proxy_state / 'traefik.toml'}", f"file:{layout.proxy_rules / 'hubd.toml'}"]
     if wanted.systemd:
-        yield from _listening(endpoint(proxy.address, proxy.port).removeprefix(":"))
-        needs.append(f"listening:{PROXY_SOCKET}")
+        for listener, setting in _listeners(proxy):
+            yield from _listening(listener, setting)
+            needs.append(f"listening:{listener.name}")
     yield Service(unit=PROXY_UNIT, settings=digest, needs=tuple(needs), touches="everybody's page reloads")
 
 
-def _listening(address: str) -> Iterable[Resource]:
-    listener = Listener(
-        name=PROXY_SOCKET, description="The public port of this JupyterHub", service=PROXY_UNIT, address=address,
-        descriptor=PUBLIC,
+def _listeners(proxy: Proxy) -> tuple[tuple[Listener, str], ...]:
+    """The sockets that systemd holds, over restarts too: what is free for a moment could be taken by anybody on this machine.
+
+    With each, the option that moves it elsewhere.
+    """
+    public = Listener(
+        name=PROXY_SOCKET, description="The public port of this JupyterHub", service=PROXY_UNIT, descriptor=PUBLIC,
+        address=endpoint(proxy.address, proxy.port).removeprefix(":"),
     )  # fmt: skip
-    free = PortFree(unit=PROXY_SOCKET, address=address)
+    api = Listener(
+        name=PROXY_API_SOCKET, description="Where JupyterHub talks with its proxy", service=PROXY_UNIT, descriptor=API,
+        address=endpoint("127.0.0.1", proxy.api_port),
+    )  # fmt: skip
+    return (public, "proxy.port"), (api, "proxy.api_port")
+
+
+def _listening(listener: Listener, setting: str) -> Iterable[Resource]:
+    free = PortFree(unit=listener.name, address=listener.address, setting=setting)
     yield free
     yield Unit(unit=listener, needs=(free.id,))
-    yield Listening(unit=PROXY_SOCKET, address=address, service=PROXY_UNIT,
-                    needs=(f"unit:{PROXY_SOCKET}", f"unit:{PROXY_UNIT}"))  # fmt: skip
+    yield Listening(unit=listener.name, address=listener.address, service=PROXY_UNIT, setting=setting,
+                    needs=(f"unit:{listener.name}", f"unit:{PROXY_UNIT}"))  # fmt: skip
 
 
 def proxy_program(wanted: Wanted, settings: str) -> Program:
     """Traefik as a sandboxed account without any privilege: systemd holds the public port for it."""
     layout = wanted.layout
-    relations = (("After", f"network.target {PROXY_SOCKET}"), ("Requires", PROXY_SOCKET), ("StartLimitIntervalSec", "0"))
+    sockets = f"{PROXY_SOCKET} {PROXY_API_SOCKET}"
+    relations = (("After", f"network.target {sockets}"), ("Requires", sockets), ("StartLimitIntervalSec", "0"))
     api_port = str(wanted.config.proxy.api_port)
     traefik = (str(wanted.hub / "bin/traefik"), f"--configFile={layout.proxy_state / 'traefik.toml'}")
     return Program(

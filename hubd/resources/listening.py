@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hubd.errors import CommandFailed, HubdError
-from hubd.host import Host
+from hubd.host import Host, files
 from hubd.host.init import UnitState
 from hubd.resources.base import Progress, Resource, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening(Resource):
-    """A socket unit that listens at `address` (a port, or address:port)."""
+    """A socket unit that listens at `address` (a port, or address:port).
+
+    service: what it is handed to. setting: the option that says which port.
+    """
 
     kind = "listening"
 
     unit: str
     address: str
     service: str
+    setting: str = "proxy.port"
 
     @property
     def name(self) -> str:
@@ -38,20 +42,21 @@ class Listening(Resource):
         try:
             host.init.restart(self.unit)
         except CommandFailed as error:
-            raise _taken(self.address, _holder(host, self.address), error.why) from error
+            raise _taken(self.address, _holder(host, self.address), self.setting, error.why) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFree(Resource):
     """A port that no other program has, looked at before anything is changed: until then the hub stays where it is.
 
-    unit: the socket unit that is to listen there, or does.
+    unit: the socket unit that is to listen there, or does. setting: as above.
     """
 
     kind = "port"
 
     unit: str
     address: str
+    setting: str = "proxy.port"
 
     @property
     def name(self) -> str:
@@ -67,10 +72,40 @@ class PortFree(Resource):
         return ()
 
     def progress(self, seen: str) -> Progress | None:
-        return Progress("taken", _taken(self.address, seen)) if seen else None
+        return Progress("taken", _taken(self.address, seen, self.setting)) if seen else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPort(Resource):
+    """A port on this machine's own address that nobody but one account listens on, looked at before anything is changed."""
+
+    kind = "port"
+
+    port: int
+    account: str
+    setting: str
+
+    @property
+    def name(self) -> str:
+        return str(self.port)
+
+    def observe(self, host: Host) -> str:
+        owner = host.accounts.get(self.account)
+        strangers = host.listeners(self.port) - ({owner.uid} if owner else set())
+        if not strangers:
+            return ""
+        return _holder(host, str(self.port)) or f"a program of {files.owner_name(min(strangers))}"
+
+    def steps(self, seen: str) -> tuple[Step, ...]:
+        return ()
+
+    def progress(self, seen: str) -> Progress | None:
+        return Progress("taken", _taken(str(self.port), seen, self.setting)) if seen else None
 
 
 _PID_1 = "systemd (process 1)"
+# A port to name in advice, for each option.
+_ELSEWHERE = {"proxy.port": 8000, "proxy.api_port": 8098, "hub.port": 15002}
 
 
 def _listens(seen: UnitState, address: str) -> bool:
@@ -79,11 +114,11 @@ def _listens(seen: UnitState, address: str) -> bool:
     return seen.is_active and (place == address or everywhere)
 
 
-def _taken(address: str, holder: str, why: str = "") -> HubdError:
+def _taken(address: str, holder: str, setting: str, why: str = "") -> HubdError:
     return HubdError(
         f"port {address} cannot be listened on",
         why=f"{holder} holds it" if holder else why,
-        fix="Stop that program, or give the hub another port: hubd config set proxy.port 8000",
+        fix=f"Stop that program, or give the hub another port: hubd config set {setting} {_ELSEWHERE[setting]}",
         retry=True,
     )
 
@@ -91,7 +126,10 @@ def _taken(address: str, holder: str, why: str = "") -> HubdError:
 def _holder(host: Host, address: str) -> str:
     """The program that listens on the port, as `ss` tells it: PID 1 where it holds the port for others; empty when unknown."""
     port = address.rpartition(":")[2]
-    found = host.commands.run(("ss", "-Hltnp", f"sport = :{port}"), check=False).out
+    try:
+        found = host.commands.run(("ss", "-Hltnp", f"sport = :{port}"), check=False).out
+    except HubdError:  # a container without that program
+        return ""
     if '("systemd",pid=1,' in found:
         return _PID_1
     _, _, users = found.partition('users:(("')
