@@ -18,7 +18,7 @@ from hubd.config.problems import ConfigInvalid
 from hubd.config.section import Section
 from hubd.errors import HubdError, Locked, UsageError
 from hubd.host.locks import file_lock
-from hubd.layout import Layout
+from hubd.layout import Layout, layout_of
 
 FILE = "# mine\npeople:\n  admins: [ada]\nlimits:\n  memory: 1G  # enough\n"
 
@@ -38,7 +38,7 @@ class Board(Section):
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    layout = Layout(prefix=tmp_path)
+    layout = layout_of(tmp_path)
     layout.state.mkdir()
     layout.config_file.write_text(FILE)
     layout.config_file.chmod(0o640)
