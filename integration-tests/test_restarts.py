@@ -98,6 +98,7 @@ import socket, sys, time
 print("ready", flush=True)
 while True:
     with socket.socket() as mine:
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             mine.bind(("127.0.0.1", 8099))
             mine.listen()
