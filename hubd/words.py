@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+LONGEST_TEXT = 600
+
+# What steers a terminal: colours and cursor moves, then titles and links, which end with a bell or another sequence.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
+
+
+def plain(text: str, longest: int = LONGEST_TEXT) -> str:
+    """One line that is safe on any screen, in a log and in JSON, from what somebody else wrote.
+
+    Space of any kind becomes one blank. What cannot be printed is left out: sequences for terminals, control characters,
+    half characters, and marks that turn the direction of writing.
+    """
+    line = " ".join(_SEQUENCE.sub("", text).split())
+    shown = "".join(letter for letter in line if letter.isprintable())
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def named(names: Sequence[str], limit: int = 8) -> str:

@@ -104,7 +104,7 @@ def _passes(layout: Layout, progress: Progress, reason: str = "installation") ->
             progress.command(told.say)
 
     passes.hear = hear
-    forget_failures(layout)
+    forget_failures(local_host(layout))
     return passes.make(reason)
 
 
@@ -112,7 +112,7 @@ def _follow_jobs(layout: Layout, progress: Progress, ended: Ended) -> Ended:
     """Look again each time a job ends, until none is left."""
     host, deadline = local_host(layout), time.monotonic() + JOBS_LIMIT
     while ended.running and time.monotonic() < deadline:
-        going = phases(host)
+        going = phases(host, ended.running)
         progress.command("; ".join(f"{name.removeprefix('env-')}: {phase}" for name, phase in going.items()))
         if not going.keys() >= set(ended.running):
             passes = Passes(lambda: local_host(layout))

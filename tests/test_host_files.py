@@ -146,13 +146,13 @@ def test_read_without_following(path: Path) -> None:
         files.read(path, follow=False)
 
 
-def test_absurdly_large_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_READ", 10)
-    path.write_bytes(b"x" * 10)
-    assert files.read(path) == b"x" * 10
-    path.write_bytes(b"x" * 11)
-    with pytest.raises(HubdError, match="larger"):
-        files.read(path)
+def test_more_than_was_asked_for_is_refused(path: Path) -> None:
+    path.write_bytes(b"x" * 2048)
+    assert files.read(path, most=2048) == b"x" * 2048
+    path.write_bytes(b"x" * 2049)
+    with pytest.raises(HubdError) as caught:
+        files.read(path, most=2048)
+    assert caught.value.why == "it is larger than 2 KB"
 
 
 def test_look(path: Path, me: str, my_group: str) -> None:

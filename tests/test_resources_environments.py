@@ -171,21 +171,113 @@ def test_a_report_that_is_a_link_is_not_followed(host: FakeHost, folder: Path) -
     assert observe_job(host, "env-a", complete=False).failure is None
 
 
-def test_asking_lets_failed_jobs_be_tried_again_and_leaves_running_ones(host: FakeHost, folder: Path) -> None:
-    for name, state in (("a", "failed"), ("b", "running"), ("c", "done")):
+def test_asking_lets_failed_and_killed_jobs_be_tried_again_and_leaves_running_ones(host: FakeHost, folder: Path) -> None:
+    for name, state in (("failed", "failed"), ("killed", "running"), ("runs", "running"), ("done", "done")):
         (folder / f"{name}.json").write_text(json.dumps({"state": state}))
-    jobs.forget_failures(host.layout)
-    assert sorted(os.listdir(folder)) == ["b.json", "c.json"]
+        (host.layout.jobs / f"{name}.json").touch()
+    host.init.units["hubd-job-runs.service"] = UnitState("hubd-job-runs.service", True, "active")
+    jobs.forget_failures(host)
+    assert sorted(os.listdir(folder)) == ["done.json", "runs.json"]
+
+
+def test_what_else_lies_among_the_reports_is_not_even_looked_at(host: FakeHost, folder: Path) -> None:
+    # Builds may write there: a folder of that name, names that no job has.
+    (folder / "a.json").mkdir()
+    for name in ("b.json", "../b.json", "\x1b[2J.json", "-x.json"):
+        (folder / name).write_text('{"state": "failed"}')
+    (host.layout.jobs / "a.json").touch()
+    jobs.forget_failures(host)
+    assert len(os.listdir(folder)) == 4
+    assert phases(host, ["a"]) == {}
+
+
+TEXTS_OF_A_BUILD = [
+    ("no such package", "no such package"),
+    ("naïve – 中文, ñ and 'quotes'", "naïve – 中文, ñ and 'quotes'"),
+    ("two\nlines\tand a tab", "two lines and a tab"),
+    ("\x1b[31mred\x1b[0m \x1b]0;a title\x07bell\x07", "red bell"),
+    ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x9b31mx\x00\x7f", "link 31mx"),
+    ("half \ud800 and turned \u202egnp.exe", "half  and turned gnp.exe"),
+    ("x" * 601, "x" * 599 + "…"),
+    ("x" * 600, "x" * 600),
+]
+
+
+@pytest.mark.parametrize(("said", "told"), TEXTS_OF_A_BUILD)
+@pytest.mark.parametrize("key", ["what", "why", "fix"])
+def test_the_words_of_a_build_are_made_safe_for_a_screen(host: FakeHost, folder: Path, key: str, said: str, told: str) -> None:
+    # The packages that are built run code of their own, which can write this file.
+    (folder / "env-a.json").write_text(json.dumps({"state": "failed", key: said}))
+    failure = observe_job(host, "env-a", complete=False).failure
+    assert failure is not None
+    assert failure[key] == told
+
+
+def test_a_phase_is_made_safe_too(host: FakeHost, folder: Path) -> None:
+    (folder / "env-a.json").write_text(json.dumps({"state": "running", "phase": "\x1b[2Jsolving" + "!" * 9999}))
+    host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "active")
+    going = observe_job(host, "env-a", complete=False).going
+    assert (going[:8], len(going)) == ("solving!", 600)
+    assert phases(host, ["env-a", "env-b"]) == {"env-a": going}
+
+
+ODD = [
+    {"tries": 10**400, "ended": 10**400, "at": 10**400},
+    {"tries": -(10**400), "ended": -1, "at": -1},
+    {"tries": float("nan"), "ended": float("-inf"), "at": float("inf")},
+    {"tries": [3], "ended": {"a": 1}, "at": None, "what": 7, "why": ["x"], "fix": None},
+    {"digest": ["d"], "what": {}, "why": True},
+]
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+@pytest.mark.parametrize("odd", ODD)
+def test_numbers_and_types_that_make_no_sense_hurt_nobody(
+    host: FakeHost, folder: Path, owners: Owners, odd: dict[str, Any], state: str
+) -> None:
+    (folder / "env-a.json").write_text(json.dumps({"state": state, "digest": "d", **odd}))
+    seen = observe_job(host, "env-a", complete=False, digest="d")
+    assert is_due(seen)
+    assert not environment().steps(seen)[0].say.endswith(("7", "{}"))
+    json.dumps(failure_of(seen, "x").what).encode("ascii")
+    start_job(host, "env-a", {"digest": "d"}, writable=())
+    assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == 0
+
+
+def test_a_report_names_no_other_job(host: FakeHost, folder: Path) -> None:
+    (folder / "env-a.json").write_text(json.dumps({"state": "running", "job": "../../etc/passwd", "tries": 9}))
+    failure = observe_job(host, "env-a", complete=False).failure
+    assert failure is not None
+    assert failure["what"] == "env-a was killed"
+
+
+def test_a_report_without_end_is_none(host: FakeHost, folder: Path) -> None:
+    (folder / "env-a.json").write_bytes(b'{"state": "failed", "what": "' + b"x" * jobs.LONGEST_REPORT + b'"}')
+    assert observe_job(host, "env-a", complete=False).failure is None
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_a_report_keeps_nobody_waiting(
+    host: FakeHost, folder: Path, owners: Owners
+) -> None:
+    os.mkfifo(folder / "env-a.json")
+    (folder / "env-b.json").mkdir()
+    (folder / "env-b.json/x").touch()
+    (folder / "env-c.json").symlink_to(host.layout.state)
+    for job in ("env-a", "env-b", "env-c"):
+        assert observe_job(host, job, complete=False) == SeenJob(now=host.now)
+        start_job(host, job, {"digest": "d"}, writable=())
+    # Else the job could not tell how it went.
+    assert os.listdir(folder) == []
+    assert host.layout.state.is_dir()
 
 
 def test_jobs_under_way_by_name(host: FakeHost, folder: Path) -> None:
     for name, state in (("a", "running"), ("b", "running"), ("c", "done")):
         (folder / f"{name}.json").write_text(json.dumps({"state": state, "phase": "solving"}))
     host.init.units["hubd-job-a.service"] = UnitState("hubd-job-a.service", True, "active")
-    found = phases(host)
-    assert found["a"] == "solving"
-    assert "b" not in found
-    assert "c" not in found
+    # One that hides its report is under way all the same.
+    host.init.units["hubd-job-d.service"] = UnitState("hubd-job-d.service", True, "activating")
+    assert phases(host, ["a", "b", "c", "d"]) == {"a": "solving", "d": "starting"}
 
 
 def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, folder: Path, owners: Owners) -> None:

@@ -99,10 +99,10 @@ def _apply_here(
     click.echo("hubd is not running: making the pass here.", err=True)
     passes = Passes(lambda: local_host(layout), lock_wait=3600.0 if lock_wait else 0.0)
     passes.hear = lambda told: hear(asdict(told)) if isinstance(told, Event) else None
-    forget_failures(layout)
+    forget_failures(local_host(layout))
     ended: Ended = passes.make("asked by the command line")
     while wait and ended.running:
-        going = phases(local_host(layout))
+        going = phases(local_host(layout), ended.running)
         for name, phase in going.items():
             hear(asdict(Event("job", name, phase)))
         if not going.keys() >= set(ended.running):

@@ -62,7 +62,7 @@ class Control:
                 pass  # it raises Locked when another process holds the lock
         if self._passes.going_since is not None:
             yield {"event": asdict(Event("say", say="waiting for the pass that is under way"))}
-        forget_failures(self._make_host().layout)
+        forget_failures(self._make_host())
         with self._passes.listening() as hear:
             self._wake(ASKED)
             yield from self._until_done(hear, wait=bool(request.get("wait")))

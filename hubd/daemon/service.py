@@ -111,7 +111,7 @@ class Daemon:
                 self.wake("a program ended")
 
     def _jobs_go_on(self, ended: Ended) -> bool:
-        going = phases(self._host())
+        going = phases(self._host(), ended.running)
         for name, phase in going.items():
             self.passes.tell(Event("job", name, phase))
         if not going.keys() >= set(ended.running):

@@ -47,11 +47,11 @@ def look(path: Path, *, names: bool = True) -> Found | None:
     return Found(kind, mode, owner, group, status.st_size, target)
 
 
-def read(path: Path, *, follow: bool = True) -> bytes | None:
+def read(path: Path, *, follow: bool = True, most: int = MAX_READ) -> bytes | None:
     """The content of a file, or None where there is none.
 
     follow: False refuses a link at the path's end, for files that other accounts can replace.
-    Raises HubdError when it is no file, cannot be read or is absurdly large.
+    most: bytes. Raises HubdError when it is no file, cannot be read or is larger than that.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -64,9 +64,9 @@ def read(path: Path, *, follow: bool = True) -> bytes | None:
         os.close(descriptor)
         raise HubdError(f"{path} cannot be read", why="it is not a file")
     with os.fdopen(descriptor, "rb") as stream:
-        data = stream.read(MAX_READ + 1)
-    if len(data) > MAX_READ:
-        raise HubdError(f"{path} cannot be read", why="it is larger than 64 MB")
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise HubdError(f"{path} cannot be read", why=f"it is larger than {most >> 10} KB")
     return data
 
 

@@ -7,8 +7,7 @@ what counts. A killed job is only something that is not there yet.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,20 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.layout import BUILD_ACCOUNT, Layout
 from hubd.tools.program import Program
+from hubd.words import plain
 
 FIRST_RETRY = 300.0
 LAST_RETRY = 6 * 3600.0
 # How often a killed job is tried again without a wait.
 AT_ONCE = 2
+
+# A report is written by the build account, and so perhaps by the packages that it builds: only what is known here is
+# taken from it, and no more than this many bytes are read.
+LONGEST_REPORT = 64 * 1024
+TEXTS = ("state", "digest", "phase", "what", "why", "fix")
+NUMBERS = ("tries", "at", "ended")
+# In seconds since the epoch, and in tries: beyond it is nonsense.
+HIGHEST = 10**12
 
 # Builds run other people's code: no privileges, no homes, no secrets, and little of the machine while a class works.
 SANDBOX = (
@@ -68,7 +76,7 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str = "") -> Se
         return SeenJob(complete=True)
     report = _report(host.layout, job)
     if host.init.state(job_unit(job)).is_going:
-        return SeenJob(going=str(report.get("phase") or "starting"), now=host.clock())
+        return SeenJob(going=_phase(report), now=host.clock())
     if digest and report.get("digest") != digest:
         return SeenJob(now=host.clock())
     failure = report if report.get("state") == "failed" else None
@@ -101,22 +109,24 @@ def failure_of(seen: SeenJob, fix: str) -> HubdError:
     return HubdError(words["what"] or "the job failed", why=words["why"], fix=words["fix"] or fix, retry=True)
 
 
-def forget_failures(layout: Layout) -> None:
-    """Let failed jobs be tried again at the next pass: somebody asks for it."""
-    for name in files.children(layout.reports):
-        if name.endswith(".json") and _report(layout, name.removesuffix(".json")).get("state") == "failed":
-            files.remove(layout.reports / name)
+def forget_failures(host: Host) -> None:
+    """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it."""
+    # By what hubd itself started, and not by what lies among the reports.
+    for name in files.children(host.layout.jobs):
+        job = name.removesuffix(".json")
+        state = _report(host.layout, job).get("state")
+        if state == "failed" or (state == "running" and not host.init.look(job_unit(job)).is_going):
+            files.remove(result_path(host.layout, job))
 
 
-def phases(host: Host) -> dict[str, str]:
-    """The jobs that are under way, by name, with what each does now."""
-    names = (name.removesuffix(".json") for name in files.children(host.layout.reports) if name.endswith(".json"))
-    reports = {name: _report(host.layout, name) for name in names}
-    return {
-        name: str(report.get("phase", ""))
-        for name, report in reports.items()
-        if report.get("state") == "running" and host.init.look(job_unit(name)).is_going
-    }
+def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
+    """Those of `jobs` that are under way, with what each does now."""
+    going = (job for job in jobs if host.init.look(job_unit(job)).is_going)
+    return {job: _phase(_report(host.layout, job)) for job in going}
+
+
+def _phase(report: Mapping[str, Any]) -> str:
+    return str(report.get("phase") or "starting")
 
 
 def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writable: tuple[Path, ...]) -> None:
@@ -135,6 +145,7 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writ
     files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
     for folder in (own_cache, *writable):
         _make_writable(folder)
+    _make_room(result_path(layout, job))
     program = Program(
         name=job_unit(job),
         description=f"hubd job {job}",
@@ -160,14 +171,26 @@ def _make_writable(folder: Path) -> None:
     files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
+def _make_room(path: Path) -> None:
+    """Whatever keeps a job from putting its report there; a report stays."""
+    found = files.look(path, names=False)
+    if found and found.kind == "directory":
+        files.remove_tree(path)
+    elif found and found.kind != "file":
+        files.remove(path)
+
+
 def _report(layout: Layout, job: str) -> dict[str, Any]:
     try:
-        data = json.loads(files.read(result_path(layout, job), follow=False) or b"{}")
+        data = json.loads(files.read(result_path(layout, job), follow=False, most=LONGEST_REPORT) or b"{}")
     except (ValueError, RecursionError, HubdError):
         return {}
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        return {}
+    texts = {key: plain(data[key]) for key in TEXTS if isinstance(data.get(key), str)}
+    return {**texts, **{key: _number(data, key) for key in NUMBERS if key in data}}
 
 
 def _number(values: Mapping[str, Any], key: str) -> int:
     value = values.get(key)
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+    return int(value) if isinstance(value, int | float) and 0 <= value <= HIGHEST else 0
