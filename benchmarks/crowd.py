@@ -37,10 +37,11 @@ def with_environments(text: str, count: int) -> str:
 
 
 def fabricate(machine: Machine, text: str) -> None:
-    """Put a completion mark where each environment that `text` adds would be built, so that no build is needed."""
+    """Put a mark and an interpreter where each environment that `text` adds would be built, so that no build is needed."""
     for prefix in _prefixes(text):
         inside = machine.path(prefix)
-        inside.mkdir(parents=True, exist_ok=True)
+        (inside / "bin").mkdir(parents=True, exist_ok=True)
+        (inside / "bin/python").touch(mode=0o755)
         (inside / MARK).touch()
 
 

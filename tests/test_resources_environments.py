@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -315,10 +316,52 @@ def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path, o
     host.layout.envs.mkdir(parents=True)
     wish.prefix.mkdir(parents=True)
     (wish.prefix / "bin").mkdir()
+    (wish.prefix / "bin/python").touch(mode=0o755)
     assert len(wish.steps(wish.observe(host))) == 1
     (wish.prefix / MARK).write_text("x")
     assert wish.steps(wish.observe(host)) == ()
     assert wish.progress(wish.observe(host)) is None
+
+
+def program(prefix: Path, name: str) -> Path:
+    """A program by a link, as managers place them."""
+    (prefix / "bin").mkdir(parents=True, exist_ok=True)
+    path = prefix / "bin" / name
+    (prefix / f"the-{name}").touch(mode=0o755)
+    path.symlink_to(f"../the-{name}")
+    return path
+
+
+BROKEN: list[tuple[str, Callable[[Path], object]]] = [
+    ("removed", Path.unlink),
+    ("a link to nowhere", lambda path: path.resolve().unlink()),
+    ("a link to itself", lambda path: (path.unlink(), path.symlink_to(path.name))),
+    ("not executable", lambda path: path.chmod(0o644)),
+    ("a folder", lambda path: (path.unlink(), path.mkdir())),
+]
+LANGUAGES: list[tuple[dict[str, Any], str]] = [
+    ({"smoke": "python"}, "python"),
+    ({"smoke": "R"}, "R"),
+    ({"smoke": "", "programs": ("jupyterhub-singleuser",)}, "python"),
+    ({"smoke": "", "programs": ("jupyterhub-singleuser",)}, "jupyterhub-singleuser"),
+]
+
+
+@pytest.mark.parametrize(("options", "name"), LANGUAGES)
+@pytest.mark.parametrize(("how", "harm"), BROKEN)
+def test_an_environment_whose_interpreter_is_gone_is_built_again(
+    host: FakeHost, tmp_path: Path, folder: Path, how: str, harm: Callable[[Path], object], options: dict[str, Any], name: str
+) -> None:
+    wish = environment(folder=tmp_path / "envs/science", **options)
+    needed = ("R",) if wish.smoke == "R" else ("python", *wish.programs)
+    paths = {each: program(wish.prefix, each) for each in needed}
+    (wish.prefix / MARK).write_text("x")
+    (folder / "env-science.json").write_text(json.dumps({"state": "done", "digest": wish.digest}))
+    assert wish.steps(wish.observe(host)) == ()
+    harm(paths[name])
+    (step,) = wish.steps(wish.observe(host))
+    assert step.say == f"build science with uv from 1 packages again, as its bin/{name} is gone"
+    assert host.commands.ran == []
 
 
 @pytest.mark.parametrize(("seen", "steps"), [((0), 1), (2, 0), (None, 0)])

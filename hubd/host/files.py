@@ -47,6 +47,15 @@ def look(path: Path, *, names: bool = True) -> Found | None:
     return Found(kind, mode, owner, group, status.st_size, target)
 
 
+def is_program(path: Path) -> bool:
+    """Whether there is a file at `path`, behind links too, that may be run."""
+    try:
+        status = path.stat()
+    except OSError:  # not there, a link to nowhere, links in a circle
+        return False
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
+
+
 def read(path: Path, *, follow: bool = True, most: int = MAX_READ) -> bytes | None:
     """The content of a file, or None where there is none.
 

@@ -31,6 +31,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         drop=("share/jupyter/kernels/python3",),
         # Everybody's server runs from it: no build of a declared environment may come near its files.
         cache="server",
+        programs=("jupyterhub-singleuser",),
         needs=(f"directory:{layout.versions}", f"directory:{layout.cache}", f"directory:{layout.reports}"),
         touches="people's servers use it from their next start",
     )

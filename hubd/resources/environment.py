@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hubd.host import Host, files
@@ -21,7 +21,8 @@ class Environment(Resource):
 
     folder: holds the generations. label: what its generations are called before the digest.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
-    drop: what of the installed files is taken out again. cache: see `start_job`.
+    drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
+    cache: see `start_job`.
     conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
     """
 
@@ -39,6 +40,7 @@ class Environment(Resource):
     smoke: str = "python"
     drop: tuple[str, ...] = ()
     cache: str = "environments"
+    programs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,14 +61,22 @@ class Environment(Resource):
         return f"env-{self.environment}"
 
     def observe(self, host: Host) -> SeenJob:
-        complete = files.look(self.prefix / MARK) is not None
-        return observe_job(host, self.job, complete=complete, digest=self.digest)
+        marked = files.look(self.prefix / MARK, names=False) is not None
+        lost = self._lost() if marked else ""
+        seen = observe_job(host, self.job, complete=marked and not lost, digest=self.digest)
+        return replace(seen, lost=lost)
+
+    def _lost(self) -> str:
+        """The first program that is no longer there; a package that somebody removes by hand is not noticed."""
+        names = ("R" if self.smoke == "R" else "python", *self.programs)
+        return next((f"bin/{name}" for name in names if not files.is_program(self.prefix / "bin" / name)), "")
 
     def steps(self, seen: SeenJob) -> tuple[Step, ...]:
         if seen.complete or seen.going or not is_due(seen):
             return ()
         what = f"{len(self.packages)} packages" if self.packages else "the locked list"
         again = f" again, as {seen.failure['what']}" if seen.failure and seen.failure.get("what") else ""
+        again = f" again, as its {seen.lost} is gone" if seen.lost else again
         return (Step(f"build {self.environment} with {self.manager} from {what}{again}", self._start),)
 
     def progress(self, seen: SeenJob) -> Progress | None:
