@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fakes import FakeHost, HubApi
 
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event, Pass, Result
+from hubd.host import files
 from hubd.host.web import Answer
 from hubd.layout import HUB_UNIT
 from hubd.parts import machine as machine_part
@@ -44,6 +46,8 @@ class Machine:
             path = host.layout.prefix.parent / "etc" / name.lower()
             path.parent.mkdir(exist_ok=True)
             monkeypatch.setattr(machine_part, name, path)
+        look = files.look
+        monkeypatch.setattr(files, "look", lambda path, **options: self._owned(path, look(path, **options)))
         host.layout.prefix.mkdir()
         host.layout.state.mkdir()
         host.layout.homes.mkdir()
@@ -103,6 +107,11 @@ class Machine:
             home.mkdir(mode=0o700)
         self.host.accounts.add(name, uid, home=home, comment=MADE_BY_HUBD)
         self.host.accounts.groups.setdefault(name, frozenset())
+
+    def _owned(self, path: Path, found: files.Found | None) -> files.Found | None:
+        """Homes belong to their accounts, which needs root on a real machine."""
+        person = self.host.accounts.get(path.name) if path.parent == self.layout.homes else None
+        return replace(found, uid=person.uid) if found and person else found
 
     def _groupadd(self, argv: tuple[str, ...]) -> None:
         self.host.accounts.groups[argv[-1]] = frozenset()

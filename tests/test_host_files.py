@@ -160,7 +160,7 @@ def test_look(path: Path, me: str, my_group: str) -> None:
     assert files.look(path / "below") is None
     path.write_bytes(b"abc")
     path.chmod(0o4750)
-    assert files.look(path) == files.Found("file", 0o4750, me, my_group, 3)
+    assert files.look(path) == files.Found("file", 0o4750, me, my_group, 3, uid=os.geteuid())
     assert files.look(path / "below") is None
     link = path.with_name("link")
     link.symlink_to("nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hubd.errors import CommandFailed
 from hubd.host.accounts import Account
 from hubd.host.files import Found
 from hubd.host.web import Answer
-from hubd.resources.account import ClosedPerson, HomeFolder, Person, SeenPerson, SystemAccount
+from hubd.resources.account import ClosedPerson, HomeFolder, Person, SeenFolder, SeenPerson, SystemAccount, _who
 from hubd.resources.group import Group, Members
 from hubd.resources.hub_people import BATCH, HubPeople, SeenPeople
 
@@ -80,15 +81,44 @@ def test_accounts_are_looked_at_anew_after_a_change_even_if_it_failed(host: Fake
 
 
 def test_a_folder_in_a_home_is_made_by_its_owner_and_never_by_root(host: FakeHost, tmp_path: Path) -> None:
-    host.accounts.add("ada", home=tmp_path)
+    host.accounts.add("ada", os.geteuid(), home=tmp_path)
     wish = HomeFolder(account="ada", folder="notebooks")
-    assert wish.observe(host) is None
-    wish.steps(None)[0].do(host)
+    assert wish.observe(host) == SeenFolder()
+    wish.steps(SeenFolder())[0].do(host)
     assert host.commands.ran == [("mkdir", "-p", "-m", "0700", "--", f"{tmp_path}/notebooks")]
     assert host.commands.options[0]["user"] == "ada"
     # Whatever somebody put there is theirs.
     (tmp_path / "notebooks").symlink_to("/nowhere")
     assert wish.steps(wish.observe(host)) == ()
+
+
+def test_a_home_of_an_earlier_account_is_told_and_not_touched(host: FakeHost, tmp_path: Path) -> None:
+    # Somebody removed the account without its home; the one made anew has the next free number.
+    home = tmp_path / "ada"
+    home.mkdir(mode=0o700)
+    host.accounts.add("ada", 3_999_999_999, home=home)
+    wish = HomeFolder(account="ada", folder="notebooks")
+    for there in (False, True):
+        seen = wish.observe(host)
+        assert wish.steps(seen) == ()
+        progress = wish.progress(seen)
+        assert progress is not None and progress.error is not None
+        assert progress.error.what == "the home of ada is not ada's"
+        assert f"{home} belongs to " in progress.error.why and "ada is the number 3999999999" in progress.error.why
+        assert f"chown -R -h ada: {home} " in progress.error.fix and f"mv {home} {home}.old" in progress.error.fix
+        if not there:
+            (home / "notebooks").mkdir()
+    assert host.commands.ran == []
+    assert home.stat().st_uid == os.geteuid()
+    # A home elsewhere, by a link, is somebody's own arrangement.
+    (tmp_path / "link").symlink_to(home)
+    host.accounts.add("ada", 3_999_999_999, home=tmp_path / "link")
+    assert wish.progress(wish.observe(host)) is None
+
+
+@pytest.mark.parametrize(("uid", "told"), [(0, "root (number 0)"), (3_999_999_998, "the number 3999999998, which is no account")])
+def test_whose_home_it_is_instead(uid: int, told: str) -> None:
+    assert _who(uid) == told
 
 
 def test_a_system_account(host: FakeHost) -> None:

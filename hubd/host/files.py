@@ -19,7 +19,10 @@ MAX_READ = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies at a path. kind: file, directory, link or other. mode: permission bits. target: where a link points."""
+    """What lies at a path. kind: file, directory, link or other. mode: permission bits. target: where a link points.
+
+    uid: the owner's number, also where no name was asked for.
+    """
 
     kind: str
     mode: int
@@ -27,6 +30,7 @@ class Found:
     group: str
     size: int
     target: str = ""
+    uid: int = -1
 
 
 def look(path: Path, *, names: bool = True) -> Found | None:
@@ -44,7 +48,7 @@ def look(path: Path, *, names: bool = True) -> Found | None:
     target = os.readlink(path) if kind == "link" else ""
     mode = stat.S_IMODE(status.st_mode)
     owner, group = (owner_name(status.st_uid), group_name(status.st_gid)) if names else ("", "")
-    return Found(kind, mode, owner, group, status.st_size, target)
+    return Found(kind, mode, owner, group, status.st_size, target, status.st_uid)
 
 
 def is_program(path: Path) -> bool:

@@ -140,9 +140,23 @@ class ClosedPerson(Resource):
         return (Step(f"close the account {self.account}; its home stays", lambda host: _run(host, argv)),)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenFolder:
+    """folder: what lies there. stranger: who owns `home`, where that is not the account, whose number is `uid`."""
+
+    folder: files.Found | None = None
+    stranger: str = ""
+    home: Path = Path()
+    uid: int = -1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeFolder(Resource):
-    """A folder in a person's home, made as that person: root never writes where somebody else can place links."""
+    """A folder in a person's home, made as that person: root never writes where somebody else can place links.
+
+    It also tells of a home that is another account's, because nothing else waits for this resource: one such home must not
+    keep everybody from the hub.
+    """
 
     kind = "home-folder"
 
@@ -153,14 +167,32 @@ class HomeFolder(Resource):
     def name(self) -> str:
         return f"{self.account}/{self.folder}"
 
-    def observe(self, host: Host) -> files.Found | None:
+    def observe(self, host: Host) -> SeenFolder:
         account = host.accounts.get(self.account)
-        return files.look(account.home / self.folder, names=False) if account else None
+        if account is None:
+            return SeenFolder()
+        home = files.look(account.home, names=False)
+        # A link is somebody's own arrangement.
+        if home and home.kind == "directory" and home.uid != account.uid:
+            return SeenFolder(stranger=_who(home.uid), uid=account.uid, home=account.home)
+        return SeenFolder(files.look(account.home / self.folder, names=False))
 
-    def steps(self, seen: files.Found | None) -> tuple[Step, ...]:
-        if seen is not None:
+    def steps(self, seen: SeenFolder) -> tuple[Step, ...]:
+        if seen.folder is not None or seen.stranger:
             return ()
         return (Step(f"make the folder {self.folder} in {self.account}'s home", self._make),)
+
+    def progress(self, seen: SeenFolder) -> Progress | None:
+        if not seen.stranger:
+            return None
+        # Never by itself: what is in there may be the data of whoever had that number.
+        error = HubdError(
+            f"the home of {self.account} is not {self.account}'s",
+            why=f"{seen.home} belongs to {seen.stranger}, and {self.account} is the number {seen.uid}",
+            fix=f"If what is in it is {self.account}'s: chown -R -h {self.account}: {seen.home}   "
+            f"If not, move it away and hubd makes a new one: mv {seen.home} {seen.home}.old",
+        )
+        return Progress("not possible", error)
 
     def _make(self, host: Host) -> None:
         account = host.accounts.get(self.account)
@@ -174,6 +206,11 @@ def _run(host: Host, argv: tuple[str, ...]) -> None:
         host.commands.run(argv)
     finally:
         host.accounts.forget()
+
+
+def _who(uid: int) -> str:
+    name = files.owner_name(uid)
+    return f"the number {name}, which is no account" if name.isdigit() else f"{name} (number {uid})"
 
 
 def _make_home(home: Path, account: str) -> None:
