@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -302,7 +303,7 @@ class HubApi:
 
     def __call__(self, method: str, url: str, body: Any) -> Answer:
         path, _, query = url.partition("/hub/api/")[2].partition("?")
-        what, *rest = path.split("/")
+        what, *rest = (urllib.parse.unquote(part, errors="surrogatepass") for part in path.split("/"))
         if not what:
             return Answer(200)
         if method == "GET":

@@ -249,6 +249,8 @@ ANSWERS: list[tuple[Answer, str]] = [
     (Answer(403, json.dumps({"message": "no token"}).encode()), "no token"),
     (Answer(500, b"<html>"), "it answered 500"),
     (Answer(502, b"[]"), "it answered 502"),
+    (Answer(502, b"[" * 100_000), "it answered 502"),
+    (Answer(400, json.dumps({"message": "\x1b[2Jno\ud800" + "!" * 9999}).encode()), "no!!!"),
 ]
 
 
@@ -263,6 +265,21 @@ def test_a_hub_that_cannot_be_asked_fails_and_is_asked_again(host: FakeHost, tok
     assert why in progress.error.why
     assert progress.error.retry
     assert "secret" not in progress.error.why
+    assert progress.error.why.isprintable() and len(progress.error.why) < 700
+
+
+@pytest.mark.parametrize("name", ["jane doe", "zoë", "a/b", "../x", "a?b#c", "\x1b[2Jx\r\n", "half \ud800"])
+def test_whatever_somebody_is_called_on_the_hub_can_be_taken_off(host: FakeHost, token: Path, name: str) -> None:
+    # A hub admin may add people and groups on the hub's pages, under any name.
+    users, groups = {name: False}, {name: set[str]()}
+    host.web.answer = HubApi(users, groups)
+    wish = people(token, {})
+    for step in wish.steps(wish.observe(host)):
+        assert step.say.isprintable()
+        step.do(host)
+    assert (users, groups) == ({}, {})
+    for _, url, _ in host.web.asked:
+        assert url.isascii() and url.isprintable() and " " not in url
 
 
 @pytest.mark.parametrize("body", [b"not json", b"{}", b'[{"nam": 1}]', b'"x"', b""])

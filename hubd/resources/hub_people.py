@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.layout import HUB_ACCOUNT
 from hubd.resources.base import Progress, Resource, Step
-from hubd.words import named
+from hubd.words import named, plain
 
 # The hub answers nobody else while it takes a batch in, about 10 ms for each person.
 BATCH = 50
@@ -77,7 +77,7 @@ class HubPeople(Resource):
         for name, is_admin in sorted(seen.users.items()):
             wanted = self.users.get(name)
             if wanted is None:
-                yield self._step(f"take {name} off the hub: no sign-in, server stopped", "DELETE", f"users/{name}")
+                yield self._step(f"take {plain(name)} off the hub: no sign-in, server stopped", "DELETE", _path("users", name))
             elif wanted != is_admin:
                 verb = "make {} a hub admin" if wanted else "take hub admin from {}"
                 yield self._step(verb.format(name), "PATCH", f"users/{name}", admin=wanted)
@@ -97,19 +97,21 @@ class HubPeople(Resource):
                     f"take {named(lost)} out of the hub group {group}", "DELETE", f"groups/{group}/users", users=lost
                 )
         for group in sorted(seen.groups.keys() - self.groups.keys()):
-            yield self._step(f"remove the hub group {group}", "DELETE", f"groups/{group}")
+            yield self._step(f"remove the hub group {plain(group)}", "DELETE", _path("groups", group))
 
     def _step(self, say: str, method: str, path: str, **body: Any) -> Step:
         return Step(say, lambda host: self._ask(host, method, path, body or None))
 
-    def _pages(self, host: Host, what: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while len(found) < MOST:
-            page = self._ask(host, "GET", f"{what}?limit={PAGE}&offset={len(found)}")
+    def _pages(self, host: Host, what: str) -> Iterator[dict[str, Any]]:
+        # One page after the other and not all together: what a hub tells of its people can be large.
+        found = 0
+        while found < MOST:
+            page = self._ask(host, "GET", f"{what}?limit={PAGE}&offset={found}")
             items = page if isinstance(page, list) else page["items"]
-            found += items
+            yield from items
+            found += len(items)
             if len(items) < PAGE:
-                return found
+                return
         raise HubdError("the hub cannot be asked who it knows", why=f"it names more than {MOST} {what}")
 
     def _ask(self, host: Host, method: str, path: str, body: Any = None) -> Any:
@@ -143,8 +145,13 @@ class HubPeople(Resource):
             )
 
 
+def _path(what: str, name: str) -> str:
+    """Names that somebody gave the hub by other ways than config.yaml may hold anything."""
+    return f"{what}/{urllib.parse.quote(name, safe='', errors='surrogatepass')}"
+
+
 def _reason(status: int, body: bytes, why: str) -> str:
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        return plain(str(json.loads(body)["message"]))
+    except (ValueError, LookupError, TypeError, RecursionError):
         return f"it answered {status}" if status else why
