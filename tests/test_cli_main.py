@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hubd.cli.main import COMMANDS, run
 from hubd.config.problems import ConfigInvalid, Problem
 from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
 from hubd.host.sockets import Server
+from hubd.layout import Layout
 
 
 @pytest.fixture
@@ -224,8 +227,6 @@ def daemon(tmp_path: Path) -> Iterator[Callable[[Answers], Any]]:
     servers: list[Server] = []
 
     def start(answers: Answers) -> Any:
-        from hubd.layout import Layout
-
         layout = Layout(tmp_path, run=tmp_path / "run")
         servers.append(Server(layout.socket, answers, mode=0o600, group=""))
         servers[-1].start()
@@ -250,6 +251,60 @@ def test_talking_with_a_daemon(daemon: Callable[[Answers], Any]) -> None:
 
 
 @pytest.mark.real_sockets
+def test_a_daemon_that_is_stuck_is_told(daemon: Callable[[Answers], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.02)
+    end = threading.Event()
+
+    def stuck(request: Any, peer: Any) -> Iterator[Any]:
+        if request["do"] == "status":
+            yield {"heard": True}
+        end.wait(5)
+        yield {"done": {}, "code": 0}
+
+    layout = daemon(stuck)
+    for do in ("plan", "status"):
+        with pytest.raises(HubdError, match="hubd does not answer") as caught:
+            client.talk(layout, {"do": do})
+        assert (caught.value.retry, "systemctl restart hubd" in caught.value.fix) == (True, True)
+    end.set()
+
+
+@pytest.mark.parametrize(("do", "later"), [("plan", None), ("apply", None), ("follow", None), ("status", client.PATIENCE)])
+def test_a_pass_may_be_silent_for_long_once_it_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, do: str, later: float | None
+) -> None:
+    limits: list[Any] = []
+
+    def ask(path: Path, request: Any, *, first: float, timeout: float | None) -> Iterator[Any]:
+        limits.append((first, timeout))
+        yield from ({"heard": True}, {"alive": True}, {"done": {"asked": 1}, "code": 0})
+
+    monkeypatch.setattr(client, "ask", ask)
+    assert list(client.messages(Layout(tmp_path), {"do": do})) == [{"done": {"asked": 1}, "code": 0}]
+    assert limits == [(client.PATIENCE, later)]
+
+
+@pytest.mark.real_sockets
+def test_a_daemon_that_is_asked_too_much_says_so(daemon: Callable[[Answers], Any]) -> None:
+    layout = daemon(lambda request, peer: iter([{"ok": False, "error": "hubd is asked too much", "retry": True}]))
+    with pytest.raises(HubdError, match="asked too much") as caught:
+        client.talk(layout, {"do": "plan"})
+    assert caught.value.retry
+
+
+@pytest.mark.real_sockets
+def test_a_daemon_that_takes_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(tmp_path, run=tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as waits:
+        listening.bind(str(layout.socket))
+        listening.listen(0)
+        waits.connect(str(layout.socket))
+        for ask in (client.daemon_answers, lambda layout: client.talk(layout, {"do": "plan"})):
+            with pytest.raises(HubdError, match="hubd does not answer"):
+                ask(layout)
+
+
+@pytest.mark.real_sockets
 def test_a_daemon_that_ends_in_the_middle(daemon: Callable[[Answers], Any]) -> None:
     layout = daemon(lambda request, peer: iter([{"event": {"kind": "say"}}]))
     with pytest.raises(HubdError, match="ended before it answered"):
@@ -258,8 +313,6 @@ def test_a_daemon_that_ends_in_the_middle(daemon: Callable[[Answers], Any]) -> N
 
 @pytest.mark.real_sockets
 def test_no_daemon(tmp_path: Path) -> None:
-    from hubd.layout import Layout
-
     layout = Layout(tmp_path, run=tmp_path)
     assert not client.daemon_answers(layout)
     layout.socket.touch()

@@ -32,7 +32,8 @@ class Rig:
         self.control = Control(self.passes, lambda: machine.host, self.woken.append, {"pid": 7})
 
     def ask(self, peer: Peer = ROOT, **request: Any) -> list[dict[str, Any]]:
-        return [dict(message) for message in self.control.answer(request, peer)]
+        """The answers, without the word that the request was heard."""
+        return [dict(message) for message in self.control.answer(request, peer) if message != {"heard": True}]
 
     def last(self, peer: Peer = ROOT, **request: Any) -> tuple[int, dict[str, Any]]:
         message = self.ask(peer, **request)[-1]
@@ -61,11 +62,17 @@ def test_hub_admins_are_admitted_and_only_as_long_as_they_are(rig: Rig, monkeypa
     assert rig.last(ada, do="status")[0] == ExitCode.FAILED
 
 
-@pytest.mark.parametrize("request_", [{}, {"do": "shell"}, {"do": None}, {"do": 7}])
+UNKNOWN: list[dict[str, Any]] = [
+    {}, {"do": "shell"}, {"do": None}, {"do": 7}, {"do": ["plan"]}, {"do": {}}, {"do": "\x1b" * 9999}, {"do": "\ud800"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("request_", UNKNOWN)
 def test_an_unknown_request_is_answered(rig: Rig, request_: dict[str, Any]) -> None:
     code, told = rig.last(**request_)
     assert code == ExitCode.FAILED
     assert "does not know" in told["error"]["what"]
+    assert told["error"]["what"].isprintable() and len(told["error"]["what"]) < 150
 
 
 def test_a_plan(rig: Rig) -> None:
@@ -142,6 +149,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     rig.machine.settle()
     answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
     heard: list[Any] = []
+    assert next(answers) == {"heard": True}
     thread = threading.Thread(target=lambda: heard.extend([next(answers), next(answers)]))
     thread.start()
     while not rig.passes._listeners:
@@ -152,6 +160,37 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert heard[1]["ended"]["outcomes"] == []
     answers.close()  # type: ignore[attr-defined]
     assert not rig.passes._listeners
+
+
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+def test_it_says_at_once_that_it_has_heard(rig: Rig, do: str) -> None:
+    answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
+    assert next(answers) == {"heard": True}
+    assert rig.woken == []
+
+
+@pytest.mark.parametrize("do", ["apply", "follow"])
+def test_whoever_listens_is_asked_now_and_then_whether_they_are_still_there(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, do: str
+) -> None:
+    monkeypatch.setattr("hubd.daemon.passes.QUIET", 0.001)
+    answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
+    assert [next(answers), next(answers), next(answers)] == [{"heard": True}, {"alive": True}, {"alive": True}]
+    answers.close()  # type: ignore[attr-defined]
+    assert not rig.passes._listeners
+
+
+def test_a_bug_is_answered_and_told_in_the_log(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("hubd.daemon.control.reconcile", bug)
+    code, told = rig.last(do="plan")
+    assert code == ExitCode.FAILED
+    assert told["error"]["why"] == "ZeroDivisionError: by nought"
+    assert "by nought" in caplog.text
 
 
 def test_one_who_leaves_is_no_longer_told(rig: Rig) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hubd.host import sockets
 from hubd.host.sockets import LONGEST, Message, Peer, Server, ask
 
 pytestmark = [pytest.mark.real_sockets, pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")]
@@ -50,9 +53,9 @@ def raw(path: Path, data: bytes) -> bytes:
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
         except OSError:
             return b"cut off"
-        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_a_request_and_its_answers(server: Server, echo: Echo, me: str) -> None:
@@ -102,6 +105,121 @@ def test_one_who_leaves_early_hurts_nobody(server: Server) -> None:
     next(answers)
     answers.close()  # type: ignore[attr-defined]
     assert len(list(ask(server.path, {}, timeout=5))) == 2
+
+
+def connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(5)
+    connection.connect(str(path))
+    return connection
+
+
+def heard(connection: socket.socket) -> bytes:
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_who_says_nothing_is_soon_let_go(server: Server, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "FIRST_LINE", 0.05)
+    assert heard(connected(server.path)) == b""
+    assert echo.peers == []
+
+
+def test_who_says_it_a_letter_at_a_time_is_let_go_too(server: Server, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "FIRST_LINE", 0.05)
+    connection = connected(server.path)
+    with pytest.raises(OSError):
+        while True:
+            connection.send(b" ")
+            time.sleep(0.001)
+    connection.close()
+    assert echo.peers == []
+
+
+def test_one_account_gets_so_many_connections_and_no_more(tmp_path: Path, echo: Echo) -> None:
+    server = Server(tmp_path / "run/s", echo, mode=0o600, group="", each=3)
+    server.start()
+    idle = [connected(server.path) for _ in range(3)]
+    try:
+        answer = json.loads(heard(connected(server.path)))
+        assert (answer["ok"], answer["retry"], "too much at once" in answer["error"]) == (False, True, True)
+        idle.pop().close()
+        answers: list[Message] = []
+        while len(answers) != 2:  # until it has seen that the one has left
+            answers = list(ask(server.path, {}, timeout=5))
+        # The others are still served.
+        idle[0].sendall(b"{}\n")
+        assert len(heard(idle[0]).splitlines()) == 2
+    finally:
+        for connection in idle:
+            connection.close()
+        server.close()
+
+
+def test_who_has_many_connections_is_in_nobody_elses_way(
+    tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids = iter((1000, 1000, 1000, 1001))
+    monkeypatch.setattr(sockets, "_peer", lambda connection: Peer(1, next(uids)))
+    server = Server(tmp_path / "run/s", echo, mode=0o600, group="", each=2)
+    server.start()
+    idle = [connected(server.path) for _ in range(2)]
+    assert b"too much at once" in heard(connected(server.path))
+    assert len(list(ask(server.path, {}, timeout=5))) == 2
+    for connection in idle:
+        connection.close()
+    server.close()
+
+
+def test_all_together_get_so_many(tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MOST", 2)
+    server = Server(tmp_path / "run/s", echo, mode=0o600, group="")
+    server.start()
+    idle = [connected(server.path) for _ in range(2)]
+    assert b"too much at once" in heard(connected(server.path))
+    for connection in idle:
+        connection.close()
+    server.close()
+
+
+def test_without_a_thread_the_place_is_free_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(RuntimeError):
+            server._begin(ours)
+    assert not server._busy
+
+
+def test_a_first_answer_has_its_own_limit(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def slow(request: Message, peer: Peer) -> Iterator[Message]:
+        if "mute" not in request:
+            yield {"heard": 1}
+        go.wait(5)
+        yield {"done": 1}
+
+    server = Server(tmp_path / "s", slow, mode=0o600, group="")
+    server.start()
+    with pytest.raises(TimeoutError):
+        list(ask(server.path, {"mute": 1}, first=0.02))
+    answers = ask(server.path, {}, first=5)
+    assert next(answers) == {"heard": 1}
+    threading.Timer(0.01, go.set).start()
+    assert list(answers) == [{"done": 1}]
+    server.close()
+
+
+def test_an_answer_may_be_long(tmp_path: Path) -> None:
+    plan = {"changes": ["x" * 1000] * 3000}
+    server = Server(tmp_path / "s", lambda request, peer: iter([plan]), mode=0o600, group="")
+    server.start()
+    assert list(ask(server.path, {}, timeout=5)) == [plan]
+    server.close()
 
 
 def test_the_socket_appears_with_its_final_mode(server: Server) -> None:

@@ -9,6 +9,9 @@ from hubd.errors import ExitCode, HubdError
 from hubd.host.sockets import ask
 from hubd.layout import Layout
 
+# A daemon that is well answers at once that it has heard; what it does then may take as long as it takes.
+PATIENCE = 15.0
+
 Told = Mapping[str, Any]
 
 
@@ -19,10 +22,13 @@ def daemon_answers(layout: Layout) -> bool:
     if not layout.socket.exists():
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
         try:
             connection.connect(str(layout.socket))
         except PermissionError:
             raise HubdError("you may not ask hubd", why=f"{layout.socket} is for root and hub admins", fix="Use sudo.") from None
+        except (TimeoutError, BlockingIOError):  # many wait already: it listens, and takes no connection
+            raise _silent() from None
         except OSError:
             return False
     return True
@@ -39,10 +45,26 @@ def talk(layout: Layout, request: Told, hear: Callable[[Told], None] | None = No
 
 
 def messages(layout: Layout, request: Told) -> Iterator[Told]:
-    """Every message of the daemon's answer."""
+    """Every message of the daemon's answer. Raises HubdError when it does not even say that it has heard."""
+    later = PATIENCE if request.get("do") == "status" else None
     try:
-        yield from ask(layout.socket, request)
+        for message in ask(layout.socket, request, first=PATIENCE, timeout=later):
+            if message.get("ok") is False:
+                raise HubdError(str(message.get("error")), retry=bool(message.get("retry")))
+            if not {"heard", "alive"} & message.keys():
+                yield message
+    except (TimeoutError, BlockingIOError):
+        raise _silent() from None
     except OSError as error:
         raise HubdError(
             "the connection to the daemon broke", why=str(error), fix="Look at it: hubd logs hubd", retry=True
         ) from error
+
+
+def _silent() -> HubdError:
+    return HubdError(
+        "hubd does not answer",
+        why=f"it runs, and said nothing for {PATIENCE:.0f} seconds",
+        fix="Look what it does: hubd logs hubd   Start it anew: systemctl restart hubd (servers and kernels go on)",
+        retry=True,
+    )

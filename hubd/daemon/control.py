@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -18,8 +19,13 @@ from hubd.host.sockets import Message, Peer
 from hubd.layout import ADMINS_GROUP
 from hubd.resources.job import forget_failures
 from hubd.show import plan_json
+from hubd.words import plain
+
+log = logging.getLogger("hubd")
 
 ASKED = "asked by the command line"
+# Said now and then where there is nothing else to say: whoever has left is noticed, and takes nobody's place.
+ALIVE: Message = {"alive": True}
 
 
 class Control:
@@ -29,21 +35,26 @@ class Control:
         self._passes, self._make_host, self._wake, self._about = passes, make_host, wake, about
 
     def answer(self, request: Message, peer: Peer) -> Iterator[Message]:
-        """Answers to one request: events, and one last message with `done`."""
+        """Answers to one request: that it was heard, events, and one last message with `done`."""
         try:
             self._admit(peer)
+            yield {"heard": True}
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
             }  # fmt: skip
-            if request.get("do") not in verbs:
-                raise HubdError(
-                    f"the daemon does not know the request {request.get('do')!r}", fix="Use the `hubd` of this daemon."
-                )
-            yield from verbs[request["do"]](request)
+            verb = request.get("do")
+            if not isinstance(verb, str) or verb not in verbs:
+                told = plain(repr(verb), 60)
+                raise HubdError(f"the daemon does not know the request {told}", fix="Use the `hubd` of this daemon.")
+            yield from verbs[verb](request)
         except ConfigInvalid as error:
             yield _done(error.code, {"error": _words(error), "problems": list(error.lines())})
         except HubdError as error:
             yield _done(error.code, {"error": _words(error)})
+        except Exception as error:
+            log.exception("a request could not be answered")
+            wrapped = HubdError("the request failed", why=f"{type(error).__name__}: {error}", fix="See `hubd logs hubd`.")
+            yield _done(wrapped.code, {"error": _words(wrapped)})
 
     def _admit(self, peer: Peer) -> None:
         host = self._make_host()
@@ -67,11 +78,13 @@ class Control:
             self._wake(ASKED)
             yield from self._until_done(hear, wait=bool(request.get("wait")))
 
-    def _until_done(self, hear: Callable[[], Event | Ended], *, wait: bool) -> Iterator[Message]:
+    def _until_done(self, hear: Callable[[], Event | Ended | None], *, wait: bool) -> Iterator[Message]:
         mine = False
         while True:
             message = hear()
-            if isinstance(message, Event):
+            if message is None:
+                yield ALIVE
+            elif isinstance(message, Event):
                 mine = mine or (message.kind == "pass" and ASKED in message.say)
                 if mine:
                     yield {"event": asdict(message)}
@@ -92,7 +105,10 @@ class Control:
         with self._passes.listening() as hear:
             while True:
                 message = hear()
-                yield {"event": asdict(message)} if isinstance(message, Event) else {"ended": dict(message.summary)}
+                if message is None:
+                    yield ALIVE
+                else:
+                    yield {"event": asdict(message)} if isinstance(message, Event) else {"ended": dict(message.summary)}
 
 
 def _done(code: ExitCode, value: dict[str, Any]) -> Message:

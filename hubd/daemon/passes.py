@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -20,6 +21,9 @@ from hubd.host import Host
 from hubd.host.locks import file_lock
 
 log = logging.getLogger("hubd")
+
+# Seconds without anything to tell, after which listeners get to see that.
+QUIET = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,13 @@ class Passes:
         return ended
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[Callable[[], Event | Ended]]:
-        """A function that waits for the next thing told, from this moment on."""
+    def listening(self) -> Iterator[Callable[[], Event | Ended | None]]:
+        """A function that waits for the next thing told, from this moment on; None when nothing is for a while."""
         inbox: queue.SimpleQueue[Event | Ended] = queue.SimpleQueue()
         with self._guard:
             self._listeners.add(inbox)
         try:
-            yield inbox.get
+            yield functools.partial(_next, inbox)
         finally:
             with self._guard:
                 self._listeners.discard(inbox)
@@ -111,6 +115,13 @@ class Passes:
             return Ended(ExitCode.FAILED, {"error": self.failure})
         self.problems, self.failure = (), None
         return Ended(exit_code(whole), summary(whole), tuple(each.job for each in whole.outcomes if each.job))
+
+
+def _next(inbox: queue.SimpleQueue[Event | Ended]) -> Event | Ended | None:
+    try:
+        return inbox.get(timeout=QUIET)
+    except queue.Empty:
+        return None
 
 
 def summary(whole: Pass) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
 from hubd.host import Host, local_host
 from hubd.host.notify import notify, watchdog_interval
-from hubd.host.sockets import Server
+from hubd.host.sockets import EACH, MOST, Server
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, Layout
 from hubd.resources.job import phases
 
@@ -144,7 +144,9 @@ class Daemon:
         known = self._host().accounts.members(group) is not None
         if which == "spawn" and not known:
             return
-        server = Server(path, handlers[which], mode=0o660, group=group if known else "")
+        # Hundreds of servers may be asked about at once when the hub starts, and nobody but it asks there.
+        each = MOST if which == "spawn" else EACH
+        server = Server(path, handlers[which], mode=0o660, group=group if known else "", each=each)
         server.start()
         self._servers.append(server)
 

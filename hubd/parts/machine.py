@@ -64,6 +64,8 @@ def daemon(hub: Path, layout: Layout) -> Program:
             ("RuntimeDirectory", "hubd"),
             ("RuntimeDirectoryMode", "0755"),
             ("RuntimeDirectoryPreserve", "yes"),
+            # Each question it answers may hold a connection and a program with its pipes.
+            ("LimitNOFILE", "16384"),
             ("OOMScoreAdjust", "-500"),
         ),
     )
