@@ -15,6 +15,7 @@ import pytest
 
 from hubd.errors import HubdError
 from hubd.host import processes
+from hubd.host.commands import Commands
 from hubd.host.processes import Processes
 from hubd.tools.program import Listener, Program, environment_file_text
 
@@ -93,7 +94,12 @@ def test_another_process_with_the_same_number_is_not_taken_for_it(init: Processe
         other.kill()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}', '{"pid": "x", "started": "y"}', "null"])
+DAMAGED = [
+    "", "{", "[]", "{}", "null", '{"pid": 0}', '{"pid": -7, "started": ""}', '{"pid": 1}', '{"pid": "x", "started": "y"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_mark_is_no_process(init: Processes, tmp_path: Path, text: str) -> None:
     init.define(sleeper())
     (tmp_path / f"units/{NAME}.pid").write_text(text)
@@ -109,6 +115,71 @@ def test_all_that_it_started_is_ended_with_it(init: Processes, tmp_path: Path) -
     pid = int(child.read_text())
     init.stop(NAME)
     until(lambda: not processes._started(pid))
+
+
+@pytest.mark.parametrize("how", ["run", "stop"])
+def test_what_a_killed_program_left_in_sessions_of_its_own_is_ended(init: Processes, tmp_path: Path, how: str) -> None:
+    # A job runs each of its programs so, and is killed when memory is short.
+    child = tmp_path / "child"
+    init.run(sleeper(argv=("/bin/sh", "-c", f"sleep 61 & echo $! > {child}; exec sleep 62")))
+    until(lambda: child.exists() and child.read_text().strip())
+    leader, pid = init.state(NAME).pid, int(child.read_text())
+    assert leader
+    session = tmp_path / "session"
+    mark = {"HUBD_UNIT": str(tmp_path / "units" / NAME)}
+    argv = ("/bin/sh", "-c", f"echo $$ > {session}; exec sleep 63")
+    with subprocess.Popen(argv, start_new_session=True, env={**mark, "PATH": "/bin"}) as other:
+        os.kill(leader, signal.SIGKILL)
+        until(lambda: not init.state(NAME).is_active)
+        try:
+            init.run(sleeper()) if how == "run" else init.stop(NAME)
+            assert other.wait(5) == -signal.SIGTERM
+        finally:
+            other.kill()
+    until(lambda: not processes._started(pid))
+    assert init.state(NAME).is_active is (how == "run")
+
+
+def test_those_of_another_hub_and_of_another_unit_are_left_alone(init: Processes, tmp_path: Path) -> None:
+    marks = ("/elsewhere/units/x.service", f"{tmp_path}/units/y.service", f"{tmp_path}/units/x.service2")
+    others = [subprocess.Popen(("/bin/sleep", "60"), env={"HUBD_UNIT": mark}) for mark in marks]
+    init.run(sleeper())
+    init.stop(NAME)
+    ended = [other.poll() for other in others]
+    for other in others:
+        other.kill()
+        other.wait()
+    assert ended == [None] * 3
+
+
+def test_what_is_left_and_does_not_listen_is_killed(
+    init: Processes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(processes, "REST_LIMIT", 0.05)
+    ready = tmp_path / "ready"
+    mark = {"HUBD_UNIT": f"{tmp_path}/units/{NAME}", "PATH": "/bin"}
+    argv = ("/bin/sh", "-c", f"trap '' TERM; : > {ready}; while :; do sleep 1; done")
+    with subprocess.Popen(argv, start_new_session=True, env=mark) as other:
+        try:
+            until(ready.exists)
+            init.stop(NAME)
+            assert other.wait(5) == -signal.SIGKILL
+        finally:
+            other.kill()
+
+
+def test_a_program_knows_its_mark_and_hands_it_on(
+    init: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init.run(sleeper(argv=("/bin/sh", "-c", "echo $HUBD_UNIT")))
+    until(lambda: init.log(NAME, lines=1))
+    mark = f"{tmp_path}/units/{NAME}"
+    assert init.log(NAME, lines=1) == (mark,)
+    assert processes.handed_on() == {}
+    monkeypatch.setenv("HUBD_UNIT", mark)
+    # What hubd itself runs, such as apt-get, is nobody's rest; what a job runs is.
+    assert Commands().run(("/bin/sh", "-c", "echo $HUBD_UNIT")).out == "\n"
+    assert Commands(always=processes.handed_on()).run(("/bin/sh", "-c", "echo $HUBD_UNIT")).out == f"{mark}\n"
 
 
 def test_one_that_does_not_listen_is_killed(init: Processes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

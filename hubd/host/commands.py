@@ -48,7 +48,10 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Commands:
-    """Runs programs; tests put a table of answers in its place."""
+    """Runs programs; tests put a table of answers in its place. always: variables that each of them gets."""
+
+    def __init__(self, *, always: Mapping[str, str] | None = None) -> None:
+        self._always = dict(always or {})
 
     def run(
         self,
@@ -87,7 +90,7 @@ class Commands:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=clean_environment(environment),
+                env=clean_environment({**self._always, **(environment or {})}),
                 cwd=directory or "/",
                 start_new_session=True,
                 user=user or None,

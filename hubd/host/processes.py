@@ -1,7 +1,8 @@
 """Units on a machine without systemd: hubd starts the programs itself and finds them again by their process ids.
 
 Sandbox and limits are not enforced here. A program is alive while the process with its recorded id and start time is,
-so hubd may restart and take its programs over; what died is started again by the next pass.
+so hubd may restart and take its programs over; what died is started again by the next pass. What a program starts carries
+the program's mark in its environment, as it may outlive it in a session of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ from hubd.host.init import UnitState, process_settings
 from hubd.tools.program import SETTINGS_VARIABLE, Listener, Program
 
 STOP_LIMIT = 15.0
+# For what a program leaves behind, to end by itself once it is asked to.
+REST_LIMIT = 2.0
+
+MARK_VARIABLE = "HUBD_UNIT"
+
+
+def handed_on() -> dict[str, str]:
+    """The mark of this program, for those that it starts in an environment of its own making."""
+    return {name: value for name, value in os.environ.items() if name == MARK_VARIABLE}
 
 
 class Processes:
@@ -89,6 +99,7 @@ class Processes:
         running = self._running(name)
         if running and _alive(running):
             _end_group(running)
+        _end_marked(self._mark(name))
         files.remove(self._folder / f"{name}.pid")
 
     def run(self, program: Program) -> None:
@@ -96,9 +107,10 @@ class Processes:
         if self.state(program.name).is_active:
             raise HubdError(f"{program.name} is already running")
         _end_rest(self._running(program.name))
+        _end_marked(self._mark(program.name))
         log = os.open(self._folder / f"{program.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            process = _spawn(program, log)
+            process = _spawn(program, log, self._mark(program.name))
         except (OSError, KeyError) as error:
             raise HubdError(f"{program.name} could not be started", why=str(error), retry=True) from error
         finally:
@@ -130,6 +142,10 @@ class Processes:
                 else:
                     time.sleep(0.2)
 
+    def _mark(self, name: str) -> str:
+        # There may be several hubs on a machine, each with its own folder.
+        return str(self._folder.absolute() / name)
+
     def _load(self, name: str) -> dict[str, Any] | None:
         text = self.definition(name)
         try:
@@ -142,7 +158,8 @@ class Processes:
             mark = dict(json.loads(files.read(self._folder / f"{name}.pid") or b"{}"))
         except (ValueError, TypeError):
             return {}
-        return mark if isinstance(mark.get("pid"), int) else {}
+        # 0 and less would mean whole groups, our own among them.
+        return mark if isinstance(mark.get("pid"), int) and mark["pid"] > 1 else {}
 
 
 def _program(definition: dict[str, Any]) -> Program:
@@ -190,6 +207,40 @@ def _end_rest(mark: dict[str, Any]) -> None:
             os.killpg(int(mark["pid"]), signal.SIGKILL)
 
 
+def _end_marked(mark: str) -> None:
+    """End what a program left behind in sessions of its own: a build's uv goes on where its job was killed."""
+    for number, limit in ((signal.SIGTERM, REST_LIMIT), (signal.SIGKILL, REST_LIMIT)):
+        deadline = time.monotonic() + limit
+        asked: set[int] = set()
+        while left := _marked(mark):
+            for pid in set(left) - asked:
+                _send_signal(pid, mark, number)
+            asked.update(left)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+
+
+def _marked(mark: str) -> list[int]:
+    pids = (int(name) for name in files.children(Path("/proc")) if name.isdigit())
+    return [pid for pid in pids if pid != os.getpid() and process_settings(pid, MARK_VARIABLE) == mark]
+
+
+def _send_signal(pid: int, mark: str, number: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:  # it has ended
+        return
+    try:
+        # Asked again: the number may have gone to somebody else, and the handle never does.
+        if process_settings(pid, MARK_VARIABLE) == mark:
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
 def _groups(account: str) -> list[int]:
     import pwd
 
@@ -206,11 +257,12 @@ def _read_environment_file(path: Path) -> dict[str, str]:
     return variables
 
 
-def _spawn(program: Program, log: int) -> subprocess.Popen[bytes]:
+def _spawn(program: Program, log: int, mark: str) -> subprocess.Popen[bytes]:
     account = program.user or None
     environment = clean_environment(dict(program.variables))
     if program.environment_file:
         environment |= _read_environment_file(program.environment_file)
+    environment[MARK_VARIABLE] = mark
     return subprocess.Popen(
         program.argv,
         stdin=subprocess.DEVNULL,

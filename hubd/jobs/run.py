@@ -12,6 +12,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.host.commands import Commands
+from hubd.host.processes import handed_on
 from hubd.host.web import Web
 from hubd.jobs import conda, environment
 from hubd.jobs.work import Work
@@ -32,7 +33,7 @@ def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web |
         report("running", phase=words)
 
     phase("starting")
-    work = Work(spec=spec, commands=commands or Commands(), web=web or Web(), phase=phase)
+    work = Work(spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=phase)
     try:
         JOBS[spec["do"]](work)
     except HubdError as error:
