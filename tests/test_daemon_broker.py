@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -32,8 +33,8 @@ def machine(host: FakeHost) -> FakeHost:
     accounts = host.accounts
     accounts.add(HUB_ACCOUNT, HUB.uid)
     for name, uid in (("ada", 1000), ("bea", 1001), ("cid", 999), ("dan", 1003)):
-        accounts.add(name, uid)
-    accounts.add("old", 1004, closed=True)
+        accounts.add(name, uid, home=host.layout.homes / name)
+    accounts.add("old", 1004, home=host.layout.homes / "old", closed=True)
     accounts.groups[USERS_GROUP] = frozenset({"ada", "cid", "dan", "old"})
     host.layout.state.mkdir(parents=True)
     host.layout.servers_policy.write_text(json.dumps(POLICY))
@@ -55,7 +56,7 @@ def test_a_server_is_started_as_the_policy_says(machine: FakeHost) -> None:
     assert ask(machine) == {"ok": True, "status": None}
     program = machine.init.started["hubd-user-ada.service"]
     assert program.argv == ("/opt/hub/server/bin/jupyterhub-singleuser", "--x")
-    assert (program.user, program.directory) == ("ada", Path("/home/ada"))
+    assert (program.user, program.directory) == ("ada", machine.layout.homes / "ada")
     assert not program.restart and not program.install
     properties = dict(program.properties)
     assert (properties["MemoryMax"], properties["CPUQuota"]) == (str(1 << 30), "150%")
@@ -64,7 +65,7 @@ def test_a_server_is_started_as_the_policy_says(machine: FakeHost) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     told = variables(machine)
-    assert told["HOME"] == "/home/ada"
+    assert told["HOME"] == str(machine.layout.homes / "ada")
     assert told["JUPYTERHUB_API_TOKEN"] == "secret"
     assert told["MEM_LIMIT"] == str(1 << 30)
 
@@ -113,6 +114,22 @@ def test_only_people_of_the_hub_get_a_server(machine: FakeHost, user: str, told:
     assert not (machine.layout.run / "servers").exists() or os.listdir(machine.layout.run / "servers") == []
 
 
+@pytest.mark.parametrize("home", ["/", "/home", "/root", "/srv/ada", "{homes}", "{homes}/../ada", "{homes}/ada/../../etc"])
+def test_a_home_that_is_no_home_is_not_put_into_a_server(machine: FakeHost, home: str) -> None:
+    machine.accounts.add("ada", 1000, home=Path(home.format(homes=machine.layout.homes)))
+    answer = ask(machine)
+    assert (answer["ok"], answer["error"]) == (False, "The account of ada may not have a server.")
+    assert machine.init.did == []
+
+
+def test_a_full_disk_is_told_and_tried_again(machine: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert ask(machine) == {"ok": False, "error": "hubd could not do it: No space left on device", "retry": True}
+
+
 @pytest.mark.parametrize("do", ["start", "stop", "poll"])
 @pytest.mark.parametrize(
     "user", ["", "../ada", "ada/../bea", "Ada", "ada bea", "ada\n", "-ada", "ada.service", "ada;id", "%u", "a" * 40, "ada:x"]
@@ -134,12 +151,21 @@ def test_what_cannot_be_a_name_is_refused(machine: FakeHost, do: str, user: str)
         {"do": None},
         {"server": "x" * 500},
         {"server": "a\nb"},
+        {"server": "\ud800"},
+        {"user": "\ud800"},
+        {"user": "ada\x00"},
+        {"do": ["start"]},
+        {"do": "\x1b]0;x\x07" * 999},
+        {"env": {"JUPYTERHUB_X": "\ud800"}},
+        {"env": {"JUPYTERHUB_X": "a\x00b"}},
     ],
 )
 def test_nonsense_is_answered(machine: FakeHost, request_: dict[str, Any]) -> None:
     answer = ask(machine, **request_)
     assert answer["ok"] is False
     assert answer["retry"] is False
+    assert answer["error"].isprintable() and len(answer["error"]) < 400
+    assert machine.init.did == []
 
 
 def test_an_empty_request_is_answered(machine: FakeHost) -> None:

@@ -76,7 +76,9 @@ LOGS = [
     (("PermissionError: denied", "bye"), "PermissionError: denied"),
     (("error one", "error two", "bye"), "error two"),
     (("bind: address already in use", "x.service: Main process exited, code=exited, failed"), "bind: address already in use"),
-    (("x" * 1000 + " error",), "x" * 400),
+    (("x" * 1000 + " error", "bye"), "x" * 399 + "…"),
+    # People's own programs write the logs of their servers.
+    (("\x1b]0;title\x07\x1b[2JMemoryError:\x08 no\ud800 room\u202e",), "MemoryError: no room"),
     (("The hub does not start: a.py, line 1", "bye", "Failed to start x.service - X."), "The hub does not start: a.py, line 1"),
     (("\x1b[31mERR\x1b[0m bind: permission denied", "x.service: Failed with result"), "ERR bind: permission denied"),
     (("x.service: Failed with result",), "x.service: Failed with result"),

@@ -20,6 +20,7 @@ from hubd.resources.account import FIRST_PERSON
 from hubd.resources.service import telling_line
 from hubd.tools.program import Program, environment_file_text
 from hubd.tools.sandbox import server_properties, unit_name
+from hubd.words import plain
 
 # What the hub may say to a server. Anything else could change what the server's programs are.
 ALLOWED = re.compile(r"(JUPYTERHUB|JPY|MEM|CPU)_[A-Z0-9_]{1,60}|LANG|LC_[A-Z]{1,20}|TZ")
@@ -40,7 +41,9 @@ class Broker:
         except HubdError as error:
             yield {"ok": False, "error": f"{error.what}. {error.fix}".strip(), "retry": error.retry}
         except (KeyError, TypeError, ValueError) as error:
-            yield {"ok": False, "error": f"The request is not understood: {error}", "retry": False}
+            yield {"ok": False, "error": f"The request is not understood: {plain(str(error), 200)}", "retry": False}
+        except OSError as error:  # a full disk
+            yield {"ok": False, "error": f"hubd could not do it: {error.strerror or error}", "retry": True}
 
     def _do(self, request: Message, peer: Peer) -> dict[str, Any]:
         host = self._host()
@@ -98,7 +101,9 @@ def _person(host: Host, user: str, policy: Mapping[str, Any]) -> Path:
     account = host.accounts.get(user)
     if account is None or user not in (host.accounts.members(USERS_GROUP) or ()):
         raise HubdError(f"The account of {user} is still being made", fix="Try again in a moment.", retry=True)
-    if account.uid < FIRST_PERSON or account.closed:
+    # A home elsewhere, such as the root of all, would be put whole into the server's view.
+    at_home = host.layout.homes in account.home.parents and ".." not in account.home.parts
+    if account.uid < FIRST_PERSON or account.closed or not at_home:
         raise HubdError(f"The account of {user} may not have a server")
     return account.home
 

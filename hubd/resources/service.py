@@ -11,8 +11,10 @@ from hubd.host import Host
 from hubd.host.init import UnitState
 from hubd.host.web import Answer
 from hubd.resources.base import Resource, Step
+from hubd.words import plain
 
 LOG_LINES = 60
+LONGEST_LINE = 10_000
 # Retried at this pace; each poll costs a few milliseconds.
 POLL = 0.1
 
@@ -117,15 +119,14 @@ class Answering(Resource):
 
 _TELLING = re.compile(r"error|critical|exception|denied|refused|in use|no such|failed|does not start", re.IGNORECASE)
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What systemd adds to the log of a unit says that it failed, never why.
 _SYSTEMD = re.compile(r"\S+\.(service|socket): |Failed to start |Start(ed|ing) |Stopp(ed|ing) ")
 
 
 def telling_line(lines: tuple[str, ...]) -> str:
     """The line of a log that most likely tells why a program did not come up: the last that names an error."""
-    plain = [_COLOUR.sub("", line).strip() for line in lines]
-    spoken = [line for line in plain if line and not _SYSTEMD.match(line)]
+    shown = [plain(line, LONGEST_LINE) for line in lines]
+    spoken = [line for line in shown if line and not _SYSTEMD.match(line)]
     telling = [line for line in spoken if _TELLING.search(line)]
-    chosen = telling or spoken or [line for line in plain if line]
-    return chosen[-1][:400] if chosen else ""
+    chosen = telling or spoken or [line for line in shown if line]
+    return plain(chosen[-1], 400) if chosen else ""
