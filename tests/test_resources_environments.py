@@ -114,12 +114,16 @@ def test_the_failure_tells_what_the_job_said() -> None:
     assert failure_of(SeenJob(), "x").what == "the job failed"
 
 
+REMOVED = {
+    "what": "env-a left nothing", "why": "what it made is not there any more", "ended": 0, "tries": 0, "retry": True,
+}  # fmt: skip
 REPORTS: list[tuple[Any, bool, SeenJob]] = [
     # report, whether its unit runs, seen
     (None, False, SeenJob()),
     (None, True, SeenJob(going="starting")),
     ({"state": "running", "phase": "solving"}, True, SeenJob(going="solving")),
-    ({"state": "done"}, False, SeenJob()),
+    # It ended well, and what it made was removed.
+    ({"state": "done"}, False, SeenJob(failure=REMOVED)),
     ({"state": "failed", "what": "x"}, False, SeenJob(failure={"state": "failed", "what": "x"})),
     # Killed: it may be tried at once.
     (
@@ -150,13 +154,32 @@ def test_what_is_seen_of_a_job(host: FakeHost, folder: Path, report: Any, runs: 
 KILLED = [(1, 1, True), (2, 1, True), (3, 1, False), (3, 300, True), (4, 599, False), (4, 600, True)]
 
 
+@pytest.mark.parametrize("state", ["running", "done"])
 @pytest.mark.parametrize(("tries", "passed", "due"), KILLED)
-def test_a_job_that_is_always_killed_is_not_started_for_ever(
-    host: FakeHost, folder: Path, tries: int, passed: int, due: bool
+def test_a_job_that_is_always_killed_or_never_of_use_is_not_started_for_ever(
+    host: FakeHost, folder: Path, tries: int, passed: int, due: bool, state: str
 ) -> None:
     # A machine with too little memory would be busy with nothing else.
-    (folder / "env-a.json").write_text(json.dumps({"state": "running", "tries": tries, "at": host.now - passed}))
+    (folder / "env-a.json").write_text(json.dumps({"state": state, "tries": tries, "at": host.now - passed}))
     assert is_due(observe_job(host, "env-a", complete=False)) is due
+
+
+def test_a_job_that_never_comes_to_a_report_is_not_started_for_ever(host: FakeHost, folder: Path, owners: Owners) -> None:
+    # No memory for it to begin, or a build that removes its report.
+    for tries in range(3):
+        assert is_due(observe_job(host, "env-a", complete=False, digest="d"))
+        start_job(host, "env-a", {"digest": "d"}, writable=())
+        assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
+        host.init.units.clear()
+    seen = observe_job(host, "env-a", complete=False, digest="d")
+    assert (is_due(seen), failure_of(seen, "").what) == (False, "env-a was killed")
+    host.now += 300
+    assert is_due(observe_job(host, "env-a", complete=False, digest="d"))
+    host.now -= 300
+    # Another wish, and somebody who asks, are not kept waiting.
+    assert is_due(observe_job(host, "env-a", complete=False, digest="other"))
+    jobs.forget_failures(host)
+    assert observe_job(host, "env-a", complete=False, digest="d") == SeenJob(now=host.now)
 
 
 def test_a_finished_product_costs_no_question(host: FakeHost) -> None:
@@ -178,7 +201,7 @@ def test_asking_lets_failed_and_killed_jobs_be_tried_again_and_leaves_running_on
         (host.layout.jobs / f"{name}.json").touch()
     host.init.units["hubd-job-runs.service"] = UnitState("hubd-job-runs.service", True, "active")
     jobs.forget_failures(host)
-    assert sorted(os.listdir(folder)) == ["done.json", "runs.json"]
+    assert os.listdir(folder) == os.listdir(host.layout.jobs) == ["runs.json"]
 
 
 def test_what_else_lies_among_the_reports_is_not_even_looked_at(host: FakeHost, folder: Path) -> None:
@@ -188,7 +211,7 @@ def test_what_else_lies_among_the_reports_is_not_even_looked_at(host: FakeHost, 
         (folder / name).write_text('{"state": "failed"}')
     (host.layout.jobs / "a.json").touch()
     jobs.forget_failures(host)
-    assert len(os.listdir(folder)) == 4
+    assert sorted(os.listdir(folder)) == sorted({"b.json", "\x1b[2J.json", "-x.json"})
     assert phases(host, ["a"]) == {}
 
 

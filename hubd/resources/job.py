@@ -76,22 +76,19 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str = "") -> Se
     """
     if complete:
         return SeenJob(complete=True)
-    report = _report(host.layout, job)
     if host.init.state(job_unit(job)).is_going:
-        return SeenJob(going=_phase(report), now=host.clock())
-    if digest and report.get("digest") != digest:
-        return SeenJob(now=host.clock())
-    failure = report if report.get("state") == "failed" else None
-    if report.get("state") == "running":
-        failure = _killed(job, report)
+        return SeenJob(going=_phase(_report(host.layout, job)), now=host.clock())
+    last = _last_try(host.layout, job, digest)
+    said = {"running": ("was killed", "it ended without a word"), "done": ("left nothing", "what it made is not there any more")}
+    state = last.get("state", "")
+    failure = last if state == "failed" else _unexplained(job, last, *said[state]) if state in said else None
     return SeenJob(failure=failure, now=host.clock())
 
 
-def _killed(job: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """A job that ended without a word: a reboot or a full memory. Tried again at once, but not for ever."""
-    beyond = max(0, _number(report, "tries") - AT_ONCE)
-    ended = _number(report, "at") if beyond else 0
-    return {"what": f"{job} was killed", "why": "it ended without a word", "ended": ended, "tries": beyond, "retry": True}
+def _unexplained(job: str, last: Mapping[str, Any], what: str, why: str) -> dict[str, Any]:
+    """A job that did not fail and left no product: a reboot, a full memory. Tried again at once, but not for ever."""
+    beyond = max(0, _number(last, "tries") - AT_ONCE)
+    return {"what": f"{job} {what}", "why": why, "ended": _number(last, "at") if beyond else 0, "tries": beyond, "retry": True}
 
 
 def is_due(seen: SeenJob) -> bool:
@@ -116,9 +113,9 @@ def forget_failures(host: Host) -> None:
     # By what hubd itself started, and not by what lies among the reports.
     for name in files.children(host.layout.jobs):
         job = name.removesuffix(".json")
-        state = _report(host.layout, job).get("state")
-        if state == "failed" or (state == "running" and not host.init.look(job_unit(job)).is_going):
-            files.remove(result_path(host.layout, job))
+        if not host.init.look(job_unit(job)).is_going:
+            _make_room(result_path(host.layout, job), also=("file",))
+            files.remove(host.layout.jobs / name)
 
 
 def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
@@ -141,9 +138,9 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writ
     layout = host.layout
     own_cache = layout.cache / cache
     path = layout.jobs / f"{job}.json"
-    report = _report(layout, job)
-    tries = _number(report, "tries") if report.get("digest") == spec["digest"] else 0
-    whole = {**spec, "job": job, "result": str(result_path(layout, job)), "tries": tries, "cache": str(own_cache)}
+    tries = _number(_last_try(layout, job, spec["digest"]), "tries")
+    where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
+    whole = {**spec, "job": job, **where, "tries": tries, "at": host.clock()}
     files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
     for folder in (own_cache, *writable):
         _make_writable(folder)
@@ -173,22 +170,36 @@ def _make_writable(folder: Path) -> None:
     files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
-def _make_room(path: Path) -> None:
-    """Whatever keeps a job from putting its report there; a report stays."""
+def _make_room(path: Path, also: tuple[str, ...] = ()) -> None:
+    """Remove what keeps a job from putting its report there; an earlier report stays."""
     found = files.look(path, names=False)
     if found and found.kind == "directory":
         files.remove_tree(path)
-    elif found and found.kind != "file":
+    elif found and found.kind in ("link", "other", *also):
         files.remove(path)
 
 
-def _report(layout: Layout, job: str) -> dict[str, Any]:
+def _last_try(layout: Layout, job: str, digest: str) -> dict[str, Any]:
+    """What its last try at `digest` reported; where it came to no report, what hubd wrote when it started it."""
+    report = _report(layout, job)
+    if not digest or report.get("digest") == digest:
+        return report
+    started = _read(layout.jobs / f"{job}.json", most=files.MAX_READ)
+    if started.get("digest") != digest:
+        return {}
+    return {"state": "running", "tries": _number(started, "tries") + 1, "at": _number(started, "at")}
+
+
+def _read(path: Path, *, most: int) -> dict[str, Any]:
     try:
-        data = json.loads(files.read(result_path(layout, job), follow=False, most=LONGEST_REPORT) or b"{}")
+        data = json.loads(files.read(path, follow=False, most=most) or b"{}")
     except (ValueError, RecursionError, HubdError):
         return {}
-    if not isinstance(data, dict):
-        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _report(layout: Layout, job: str) -> dict[str, Any]:
+    data = _read(result_path(layout, job), most=LONGEST_REPORT)
     texts = {key: plain(data[key]) for key in TEXTS if isinstance(data.get(key), str)}
     return {**texts, **{key: _number(data, key) for key in NUMBERS if key in data}}
 
