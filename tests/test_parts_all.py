@@ -13,6 +13,7 @@ from hubd.config.parse import parse
 from hubd.flow.desired import desired, notices, with_hub_settings
 from hubd.flow.values import Desired
 from hubd.hooks import Wanted
+from hubd.host.sockets import MOST
 from hubd.layout import Layout
 from hubd.plugin_loader import BUILT_IN, load
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
@@ -309,3 +310,9 @@ def test_another_prefix_moves_everything_but_what_the_system_prescribes() -> Non
     assert not [identity for identity in stay if "/srv/hub" in identity]
     for each in there.values():
         assert "/srv/hub" not in repr(each), each.id
+
+
+def test_hubd_itself_may_hold_more_open_files_than_it_answers_connections() -> None:
+    # Each may hold the connection and a program with three pipes of two ends.
+    properties = dict(by_id(wanted(systemd=True))["unit:hubd.service"].unit.properties)
+    assert int(properties["LimitNOFILE"]) > 2 * MOST * 7
