@@ -168,7 +168,7 @@ def test_a_job_that_never_comes_to_a_report_is_not_started_for_ever(host: FakeHo
     # No memory for it to begin, or a build that removes its report.
     for tries in range(3):
         assert is_due(observe_job(host, "env-a", complete=False, digest="d"))
-        start_job(host, "env-a", {"digest": "d"}, writable=())
+        start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
         assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
         host.init.units.clear()
     seen = observe_job(host, "env-a", complete=False, digest="d")
@@ -264,7 +264,7 @@ def test_numbers_and_types_that_make_no_sense_hurt_nobody(
     assert is_due(seen)
     assert not environment().steps(seen)[0].say.endswith(("7", "{}"))
     json.dumps(failure_of(seen, "x").what).encode("ascii")
-    start_job(host, "env-a", {"digest": "d"}, writable=())
+    start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
     assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == 0
 
 
@@ -289,7 +289,7 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_report_keeps_nobody_waiting(
     (folder / "env-c.json").symlink_to(host.layout.state)
     for job in ("env-a", "env-b", "env-c"):
         assert observe_job(host, job, complete=False) == SeenJob(now=host.now)
-        start_job(host, job, {"digest": "d"}, writable=())
+        start_job(host, job, {"digest": "d"}, cache="geo", writable=())
     # Else the job could not tell how it went.
     assert os.listdir(folder) == []
     assert host.layout.state.is_dir()
