@@ -209,6 +209,53 @@ def test_an_edit_never_overwrites_what_somebody_else_wrote(layout: Layout, monke
     assert "6G" in (layout.prefix / ".config.yaml.draft").read_text()
 
 
+def test_without_an_editor_no_draft_is_left(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "/nonexistent/editor")
+    result = run(layout, "edit")
+    assert isinstance(result.exception, HubdError)
+    assert "draft" not in result.exception.fix
+    assert sorted(os.listdir(layout.prefix)) == ["config.yaml", "state"]
+
+
+def test_what_was_typed_is_kept_when_the_editor_fails_afterwards(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, 'sed -i s/1G/3G/ "$1"; exit 1')
+    result = run(layout, "edit")
+    assert isinstance(result.exception, HubdError)
+    assert str(layout.prefix / ".config.yaml.draft") in result.exception.fix
+    assert "3G" in (layout.prefix / ".config.yaml.draft").read_text()
+
+
+WITHOUT_ADMINS = [
+    (("remove-item", "people.admins", "ada"), True),
+    (("set", "people.admins", "[]"), True),
+    (("unset", "people"), True),
+    (("set", "people.admins", "bea"), False),
+    (("set", "limits.memory", "2G"), False),
+]
+
+
+@pytest.mark.parametrize(("words", "warned"), WITHOUT_ADMINS)
+def test_the_last_admin_goes_with_a_warning(layout: Layout, words: tuple[str, ...], warned: bool) -> None:
+    result = run(layout, *words)
+    assert result.exit_code == 0
+    assert ("Undo: hubd config add-item people.admins ada\n" in result.stderr) is warned
+    other = layout.prefix / "my file"
+    other.write_text(FILE)
+    told = run(layout, "--config", str(other), *words).stderr
+    assert (f"Undo: hubd config --config '{other}' add-item people.admins ada\n" in told) is warned
+
+
+def test_an_editor_takes_the_last_admin_away(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(layout, monkeypatch, 'sed -i s/ada// "$1"')
+    assert "Undo: hubd config add-item people.admins ada\n" in run(layout, "edit").stderr
+
+
+def test_a_negative_number_is_a_value(layout: Layout) -> None:
+    error = run(layout, "set", "limits.cpu", "-1").exception
+    assert isinstance(error, ConfigInvalid)
+    assert error.problems[0].name == "limits.cpu"
+
+
 def test_the_schema_is_json(layout: Layout) -> None:
     assert "limits" in json.loads(run(layout, "schema").output)["properties"]
 

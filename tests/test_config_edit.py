@@ -208,8 +208,14 @@ def test_an_item_that_is_there_already_changes_nothing() -> None:
 
 
 REFUSED: list[tuple[str, list[str], type[HubdError], str]] = [
-    ("set limts.memory", ["1G"], UsageError, "did you mean `limits`"),
-    ("set limits.memroy", ["1G"], UsageError, "did you mean `memory`"),
+    ("set limts.memory", ["1G"], UsageError, "did you mean `limits.memory`?"),
+    ("set limits.memroy", ["1G"], UsageError, "did you mean `limits.memory`?"),
+    ("set users", ["bea"], UsageError, "did you mean `people.users`?"),
+    ("set limits.people", ["bea"], UsageError, "did you mean `people`?"),
+    ("set environments.geo.display_name", ["Geo"], UsageError, "did you mean `environments.geo.kernel.display_name`?"),
+    ("set environments.geo.nonsense", ["1"], UsageError, "environments.geo has `packages`, "),
+    ("set limits.cpu", [".inf"], ConfigInvalid, "nothing was changed"),
+    ("set limits.cpu", [".nan"], ConfigInvalid, "nothing was changed"),
     ("set limits.memory.x", ["1G"], UsageError, ""),
     ("set limits.memory", ["lots"], ConfigInvalid, "nothing was changed"),
     ("set proxy.port", ["none"], ConfigInvalid, ""),

@@ -88,7 +88,7 @@ def test_a_plugins_section_is_as_strict_as_the_others() -> None:
     assert parse("{}", SECTIONS).section("announcement") == Announcement()
     problems = refused("announcement: {mesage: hello, loud: 1}", SECTIONS).problems
     assert [(it.name, it.line) for it in problems] == [("announcement.mesage", 1), ("announcement.loud", 1)]
-    assert "`message`" in problems[0].fix
+    assert "`announcement.message`" in problems[0].fix
 
 
 def test_models_with_plugins_are_built_once_and_never_shadow_a_section() -> None:
@@ -114,7 +114,8 @@ def test_plugins_are_found_before_the_rest_is_understood() -> None:
 # text, path, line, column, words of the message, words of the fix
 WRONG: list[tuple[str, str, int, int, str, str]] = [
     ("limts: {}", "limts", 1, 1, "not an option", "did you mean `limits`"),
-    ("limits: {memroy: 1G}", "limits.memroy", 1, 10, "not an option", "`memory`"),
+    ("limits: {memroy: 1G}", "limits.memroy", 1, 10, "not an option", "`limits.memory`?"),
+    ("limits: {users: 1}", "limits.users", 1, 10, "not an option", "`people.users`?"),
     ("memory: 1G", "memory", 1, 1, "not an option", "`limits.memory`"),
     (
         "environments:\n  a:\n    kernel: {name: x}",
@@ -124,7 +125,7 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
         "not an option",
         "display_name",
     ),
-    ("people: {groups: {g: {member: []}}}", "people.groups.g.member", 1, 23, "not an option", "`members`"),
+    ("people: {groups: {g: {member: []}}}", "people.groups.g.member", 1, 23, "not an option", "`people.groups.g.members`?"),
     ("limits:\n", "limits", 1, 1, "is empty", "remove the line"),
     ("people: {users: }", "people.users", 1, 10, "is empty", "`[bea, cid]`"),
     ("hub:\n  port: ~", "hub.port", 2, 3, "no value", "`15001`"),
@@ -157,6 +158,11 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
     ('limits: {cpu: "2"}', "limits.cpu", 1, 15, "`2` is not a number of", "0.5"),
     ("limits: {cpu: true}", "limits.cpu", 1, 15, "is not a number of", "0.5"),
     ("limits: {cpu: .inf}", "limits.cpu", 1, 15, "cores above zero", "0.5"),
+    ("limits: {cpu: .nan}", "limits.cpu", 1, 15, "cores above zero", "0.5"),
+    ("limits: {cpu: -1}", "limits.cpu", 1, 15, "cores above zero", "0.5"),
+    ("limits: {cpu: 0}", "limits.cpu", 1, 15, "cores above zero", "0.5"),
+    ("limits: {cpu: 0.049}", "limits.cpu", 1, 15, "`0.049` is too little for a server", "write at least 0.05"),
+    ("limits: {cpu: 1e-9}", "limits.cpu", 1, 15, "too little for a server", "write at least 0.05"),
     ("daemon: {interval: soon}", "daemon.interval", 1, 20, "`soon` is not a duration", "5 min"),
     ("hub: {port: '80'}", "hub.port", 1, 13, "is text (`80`)", "remove the quotes: 80"),
     ("hub: {port: eighty}", "hub.port", 1, 13, "is text (`eighty`)", "whole number"),
@@ -164,6 +170,7 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
     ("hub: {port: 0}", "hub.port", 1, 13, "`0` is too small", "at least 1"),
     ("hub: {port: 70000}", "hub.port", 1, 13, "`70000` is too large", "at most 65535"),
     ("hub: {port: 80}", "hub.port", 1, 13, "already taken by proxy.port", "own port"),
+    ('proxy: {address: "::1%lo"}', "proxy.address", 1, 18, "network interface", "without the part from `%`"),
     ("proxy: {address: everywhere}", "proxy.address", 1, 18, "not an IP address", "127.0.0.1"),
     ("environments: {../a: {}}", 'environments."../a"', 1, 16, "`../a` is not a name", "such as science"),
     ("environments: {7: {}}", "environments.7", 1, 16, "`7` is not a name", "such as science"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubd.cli.config_change import change_file, followed
+from hubd.cli.config_change import change_file, followed, warn_without_admins
 from hubd.cli.config_file import ConfigFile
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def get(ctx: click.Context, path: str, *, written: bool, as_json: bool) -> None:
     click.echo(_json(value) if as_json else _plain(value))
 
 
-@config_commands.command("set")
+@config_commands.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a value that is refused below
 @click.argument("path", shell_complete=complete_path)
 @click.argument("value")
 @click.pass_context
@@ -172,7 +172,7 @@ def edit_file(ctx: click.Context) -> None:
     if left is None or not click.confirm(f"{file.draft} was left by an earlier edit. Go on with it?", default=True):
         files.write_atomic(file.draft, before, mode=0o600)
     while True:
-        _open_editor(file.draft)
+        _open_editor(file.draft, before)
         after = files.read(file.draft, follow=False) or b""
         try:
             file.parse(after, source=file.draft)
@@ -198,17 +198,24 @@ def _take_over(file: ConfigFile, before: bytes, after: bytes) -> None:
             file.write(after)
     files.remove(file.draft)
     click.echo(f"{file.path} is written." if after != before else "Nothing changed.")
+    warn_without_admins(file, before, after)
     if after != before and file.is_the_hubs:
         click.echo(followed(file.layout))
 
 
-def _open_editor(draft: Path) -> None:
+def _open_editor(draft: Path, before: bytes) -> None:
+    """Let the person edit; where that fails, a draft is left only if something was typed into it."""
     from hubd.errors import HubdError
+    from hubd.host import files
 
     try:
         click.edit(filename=str(draft))
     except click.ClickException as error:
-        fix = f"say which one with EDITOR=…; your text is in {draft}"
+        fix = "say which one with EDITOR=…, such as EDITOR=nano"
+        if files.read(draft, follow=False) == before:
+            files.remove(draft)
+        else:
+            fix += f"; your text is in {draft}"
         raise HubdError("the editor could not be used", why=error.format_message(), fix=fix) from error
 
 

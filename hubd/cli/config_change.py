@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,25 @@ def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> N
         if text != before:
             file.write(text)
     _tell(done)
+    warn_without_admins(file, before, text)
     if file.is_the_hubs and any(edited.changed for edited in done):
         click.echo(followed(file.layout))
+
+
+def warn_without_admins(file: ConfigFile, before: bytes, after: bytes) -> None:
+    """Say it when a change took the last admin away. It is allowed: root looks after the hub in any case."""
+    lost = _admins(before)
+    if lost and not _admins(after):
+        where = "" if file.is_the_hubs else f" --config {shlex.quote(str(file.path))}"
+        click.echo("Warning: nobody can administer the hub in the browser any more.", err=True)
+        click.echo(f"  Undo: hubd config{where} add-item people.admins {' '.join(lost)}", err=True)
+
+
+def _admins(text: bytes) -> list[str]:
+    from hubd.config.section import names
+    from hubd.config.text import read
+
+    return [name for _, name in names(read(text).data, "people", "admins")]
 
 
 def _tell(done: Sequence[Edited]) -> None:

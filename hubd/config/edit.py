@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,8 +119,7 @@ def value_at(config: Config, path: str) -> Any:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
-            around = dotted(keys(path)[:at]) or "the configuration"
-            raise _no_such(path, key, around, value if isinstance(value, dict) else {}) from None
+            raise _no_such(keys(path), at, value if isinstance(value, dict) else {}, type(config)) from None
     return value
 
 
@@ -129,7 +129,7 @@ def option(model: type[Section], path: Path) -> Shape:
     for at, key in enumerate(path):
         inner = around.inner(key)
         if inner is None:
-            raise _no_such(dotted(path), key, dotted(path[:at]) or "the configuration", around.inside())
+            raise _no_such(path, at, around.inside(), model)
         around = inner
     return around
 
@@ -153,7 +153,8 @@ def coerce(given: str, wanted: Shape) -> Any:
     if wanted.kind == "true or false":
         return {"yes": True, "on": True, "no": False, "off": False}.get(word.lower(), resolve(word.lower()))
     number = resolve(word)
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    # `.nan` is not even equal to itself; as text it is refused in the words of its option.
+    is_number = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
     return number if is_number and not wanted.choices else word
 
 
@@ -187,10 +188,11 @@ def _name(item: Any, wanted: Shape) -> Any:
     return item.get(wanted.by_name, item) if wanted.by_name and isinstance(item, dict) else item
 
 
-def _no_such(path: str, key: str | int, around: str, known: Mapping[str, object]) -> UsageError:
-    meant = did_you_mean(str(key), known)
-    fix = f"did you mean `{meant}`?" if meant else f"{around} has {listed(list(known)[:20])}" if known else ""
-    return UsageError(f"there is no option `{path}`", fix=fix)
+def _no_such(path: Path, at: int, known: Iterable[str], model: type[Section]) -> UsageError:
+    names = list(known)
+    meant = shape.meant(model, path, at, names)
+    fix = f"{dotted(path[:at]) or 'the configuration'} has {listed(names[:20])}" if names else ""
+    return UsageError(f"there is no option `{dotted(path)}`", fix=f"did you mean {listed(meant, last='or')}?" if meant else fix)
 
 
 class _Edit:

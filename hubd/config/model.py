@@ -25,12 +25,14 @@ from hubd.config.names import (
     Url,
 )
 from hubd.config.section import ByName, Finding, Section, twice
-from hubd.config.units import Cores, Duration, Size, parse_size
+from hubd.config.units import Cores, Duration, Size, parse_cores, parse_size
 
 INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
 
 # JupyterLab alone takes more; somebody forgot a letter.
 LEAST_MEMORY = 128 * 1024**2
+# With less a server is not up before its start is given up; 1e-9 would be given to systemd as 1 %.
+LEAST_CPU = 0.05
 
 
 class Group(Section):
@@ -78,6 +80,10 @@ class Limits(Section):
         with contextlib.suppress(ValueError):  # what is no size at all is told by its type
             if memory is not None and parse_size(memory) < LEAST_MEMORY:
                 yield ("memory",), f"`{memory}` is too little for a server to start", "write at least 128M, such as 1G"
+        cpu = written.get("cpu")
+        with contextlib.suppress(ValueError):
+            if cpu is not None and parse_cores(cpu) < LEAST_CPU:
+                yield ("cpu",), f"`{cpu}` is too little for a server to start", f"write at least {LEAST_CPU}, such as 0.5"
 
 
 class Kernel(Section):

@@ -47,6 +47,8 @@ def _not_jupyters(name: str) -> str:
 
 
 def _address(value: str) -> str:
+    if "%" in value:  # Python takes it, and neither systemd's sockets nor browsers do
+        raise refusal("names a network interface, which is not possible here", "write the address without the part from `%` on")
     try:
         return str(ipaddress.ip_address(value)) if value else value
     except ValueError:

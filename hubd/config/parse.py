@@ -119,12 +119,9 @@ def _words(error: Any, node: Node | None, wanted: Shape | None, path: Path, mode
 def _unknown(path: Path, model: type[Section]) -> tuple[str, str]:
     around = shape.at(model, path[:-1])
     known = around.inside() if around is not None else {}
-    meant = did_you_mean(str(path[-1]), known)
-    if meant:
-        return "is not an option", f"did you mean `{meant}`?"
-    elsewhere = [".".join(map(str, there)) for there, _ in shape.walk(model) if there[-1] == path[-1]]
-    fix = f"did you mean {listed(elsewhere[:3], last='or')}?" if elsewhere else f"known here: {listed(known)}"
-    return "is not an option", f"{fix}; {_ADD_PLUGIN}" if len(path) == 1 and not elsewhere else fix
+    meant = shape.meant(model, path, len(path) - 1, known)
+    fix = f"did you mean {listed(meant, last='or')}?" if meant else f"known here: {listed(known)}"
+    return "is not an option", f"{fix}; {_ADD_PLUGIN}" if len(path) == 1 and not meant else fix
 
 
 def _nothing(wanted: Shape | None) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from hubd.config.nodes import resolve
 from hubd.config.path import Path, dotted
+from hubd.config.problems import did_you_mean
 from hubd.config.section import ByName, Section
 from hubd.config.units import Unit
 
@@ -141,6 +142,17 @@ def _walk(shape: Shape, path: Path) -> Iterator[tuple[Path, Shape]]:
         below = inner.item if inner.kind == "mapping" else inner
         if below is not None:
             yield from _walk(below, (*path, name, "NAME") if inner.kind == "mapping" else (*path, name))
+
+
+def meant(model: type[Section], path: Path, place: int, known: Iterable[str]) -> list[str]:
+    """What `path`, of which `path[place]` is not one of the `known` names, probably means: whole paths, ready to be typed."""
+    word = str(path[place])
+    guess = did_you_mean(word, known)
+    if not guess:
+        elsewhere = [there for there, _ in walk(model) if place == len(path) - 1 and there[-1] == word]
+        return [dotted(path[:2] + there[2:] if there[:2] == (path[0], "NAME") else there) for there in elsewhere[:3]]
+    whole = (*path[:place], guess, *path[place + 1 :])
+    return [dotted(whole if at(model, whole) is not None else whole[: place + 1])]
 
 
 def paths(model: type[Section], written: Any) -> list[tuple[str, Shape]]:
