@@ -7,6 +7,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.values import Gap, Pass
+from hubd.words import because
 
 MARKS = {"right": "✓", "fixed": "✓", "running": "…", "failed": "✗", "held": "·"}
 
@@ -44,7 +45,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     for waiting in plan["waiting"]:
         yield f"  … {waiting['id']}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
         if waiting["error"] and waiting["error"]["why"]:
-            yield f"      because {waiting['error']['why']}"
+            yield f"      because {because(waiting['error']['why'])}"
     for broken in plan["broken"]:
         yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
     if not plan["changes"] and not plan["waiting"]:
@@ -101,6 +102,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: {start}"
     elif daemon.get("pass_since"):
         yield f"A pass is under way: {daemon['doing'] or 'looking'}"
+    if daemon is not None and status.get("change_waits"):
+        yield "A change of config.yaml or of a drop-in was seen: it is put in place in a moment, or at once by `hubd apply`."
     last = status.get("last_pass") or {}
     for trouble in last.get("trouble", []):
         yield from error_lines(trouble)
@@ -119,6 +122,6 @@ def error_lines(error: HubdError | Mapping[str, Any]) -> Iterator[str]:
     told = error if isinstance(error, Mapping) else {"what": error.what, "why": error.why, "fix": error.fix}
     yield f"✗ {told['what']}"
     if told.get("why"):
-        yield f"  because {told['why']}"
+        yield f"  because {because(told['why'])}"
     if told.get("fix"):
         yield f"  {told['fix']}"

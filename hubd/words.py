@@ -38,3 +38,9 @@ def ago(seconds: float) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "just now" if seconds < 5 else f"{int(seconds)} seconds ago"
+
+
+def because(why: str) -> str:
+    """A reason as the end of a sentence that says "because" already: some programs begin theirs with that word."""
+    word, space, rest = why.lstrip().partition(" ")
+    return rest.lstrip() if space and word.lower() == "because" else why

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import sys
 import threading
@@ -17,7 +19,7 @@ from machine import Machine
 
 from hubd.cli import client
 from hubd.cli.logs import unit_for
-from hubd.cli.main import COMMANDS, run
+from hubd.cli.main import COMMANDS, _layout, run
 from hubd.config.problems import ConfigInvalid, Problem
 from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
 from hubd.host.sockets import Server
@@ -53,6 +55,9 @@ ERRORS: list[tuple[BaseException, int, str]] = [
     (click.UsageError("what?"), 2, "what?"),
     (ZeroDivisionError("by nought"), 1, "ZeroDivisionError: by nought"),
     (RecursionError("deep"), 1, "RecursionError"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+    (OSError(errno.ENOSPC, "No space left on device"), 1, "✗ the output could not be written\n  because No space left"),
+    (IsADirectoryError(errno.EISDIR, "Is a directory", "/a"), 1, "✗ /a could not be used\n  because Is a directory\n"),
 ]
 
 
@@ -68,6 +73,7 @@ def test_every_error_is_a_code_and_words(
     assert out == ""
     assert said in err
     assert "Traceback" not in err
+    assert err or not said
 
 
 def test_a_traceback_only_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +97,48 @@ USAGE = [
 @pytest.mark.parametrize("words", USAGE)
 def test_usage(machine: Machine, words: list[str]) -> None:
     assert run(words) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("words", [["--prefix", "", "plan"], ["--prefix", "", "--help"]])
+def test_an_empty_prefix_is_not_the_folder_one_is_in(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == ExitCode.USAGE
+    assert "'--prefix': it is empty" in capsys.readouterr().err
+
+
+def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUBD_PREFIX", "")
+    monkeypatch.setattr(sys.modules["hubd.cli.main"], "DEFAULT_PREFIX", tmp_path)
+    assert _layout().prefix == tmp_path
+
+
+def test_in_a_deleted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    (tmp_path / "config.yaml").write_text("{}")
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert run(["--prefix", "hub", "config", "validate"]) == ExitCode.USAGE
+    assert "the folder that you are in was deleted" in capsys.readouterr().err
+    assert run(["--prefix", str(tmp_path), "config", "validate"]) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("words", [["config", "validate"], ["--help"]])
+def test_a_pipe_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["--prefix", str(tmp_path), *words]) == ExitCode.DONE
+        assert sys.stdout is stdout
+
+
+def test_a_full_disk_takes_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["--prefix", str(tmp_path), "config", "validate"]) == ExitCode.FAILED
+    assert capsys.readouterr().err.startswith("✗ the output could not be written\n  because No space left on device")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
@@ -162,6 +210,19 @@ def test_apply_waits_for_jobs(machine: Machine, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("hubd.cli.passes.time.sleep", sleep)
     assert run(["apply", "--yes", "--wait"]) == ExitCode.DONE
     assert (machine.layout.kernels / "kernels/science/kernel.json").exists()
+    out = capsys.readouterr().out
+    last = out.splitlines()[-1]
+    assert int(last.partition(" fixed; ")[0]) > out.count("→ make the account") > 0
+    assert "running" not in last
+
+
+def test_apply_is_not_left_half_done_when_nobody_reads(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["apply", "--yes"]) == ExitCode.DONE
+    assert machine.make(act=False).plan.gaps == ()
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", ExitCode.INTERRUPTED), ("y\n", ExitCode.DONE)])

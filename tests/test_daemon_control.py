@@ -11,7 +11,7 @@ from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
 from hubd.daemon.control import Control
-from hubd.daemon.passes import Ended, Passes
+from hubd.daemon.passes import Ended, Passes, together
 from hubd.daemon.service import Daemon, _polled, _status_line
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.values import Event
@@ -104,6 +104,56 @@ def test_status_tells_problems_of_the_file_and_what_the_daemon_does(rig: Rig) ->
     assert rig.last(do="status")[1]["state"] == "right"
 
 
+def test_status_tells_of_a_change_that_no_pass_has_read_yet(rig: Rig) -> None:
+    def waits() -> tuple[str, bool]:
+        told = rig.last(do="status")[1]
+        return told["state"], told["change_waits"]
+
+    layout = rig.machine.layout
+    rig.machine.settle()
+    assert waits() == ("right", False)  # this daemon made no pass yet: it cannot know
+    rig.passes.make("hubd started")
+    assert waits() == ("right", False)
+    rig.machine.write(CONFIG + "\n# more\n")
+    assert waits() == ("working", True)
+    rig.passes.make("config.yaml changed")
+    assert waits() == ("right", False)
+    (layout.config_d / "mine.py").write_text("c.X.y = 1\n")
+    assert waits() == ("working", True)
+    rig.machine.write("limits: {memry: 1G}\n")
+    rig.passes.make("config.yaml changed")
+    assert waits() == ("invalid", False)
+    layout.config_file.unlink()
+    assert waits() == ("invalid", True)
+
+
+def ended(right: int, code: ExitCode = ExitCode.DONE, **outcomes: str) -> Ended:
+    told = [{"id": name, "result": result, "say": name, "error": None} for name, result in outcomes.items()]
+    return Ended(code, {"right": right, "outcomes": told, "broken": []})
+
+
+TOGETHER = [
+    ([ended(3, a="fixed")], 3, {"a": "fixed"}),
+    ([ended(3, a="fixed", b="running"), ended(4, b="fixed")], 3, {"a": "fixed", "b": "fixed"}),
+    ([ended(3, a="fixed", b="running", c="held"), ended(6)], 4, {"a": "fixed", "b": "fixed"}),
+    ([ended(1, a="failed"), ended(2)], 2, {}),
+    ([ended(1, a="fixed"), ended(1, a="failed")], 1, {"a": "failed"}),
+]
+
+
+@pytest.mark.parametrize(("passes", "right", "results"), TOGETHER)
+def test_passes_that_somebody_waited_for_are_counted_together(passes: list[Ended], right: int, results: dict[str, str]) -> None:
+    whole = together(passes)
+    assert whole.code == passes[-1].code
+    assert whole.summary["right"] == right
+    assert {each["id"]: each["result"] for each in whole.summary["outcomes"]} == results
+
+
+def test_of_passes_the_last_of_which_came_to_no_end_that_is_told() -> None:
+    broken = Ended(ExitCode.FAILED, {"error": {"what": "no disk"}})
+    assert together([ended(1, a="fixed"), broken]) == broken
+
+
 def test_apply_follows_the_pass_it_asked_for_to_its_end(rig: Rig) -> None:
     def wake(reason: str) -> None:
         threading.Thread(
@@ -141,7 +191,9 @@ def test_apply_with_wait_follows_jobs_to_their_end(rig: Rig) -> None:
     rig.control._wake = wake
     messages = rig.ask(do="apply", wait=True)
     assert messages[-1]["code"] == ExitCode.DONE
-    assert not [each for each in messages[-1]["done"]["outcomes"] if each["result"] == "running"]
+    results = {each["id"]: each["result"] for each in messages[-1]["done"]["outcomes"]}
+    assert set(results.values()) == {"fixed"}
+    assert {"person:ada", "environment:science"} <= results.keys()  # of the first pass, and of the last
     assert (rig.machine.layout.kernels / "kernels/science/kernel.json").exists()
 
 

@@ -39,6 +39,25 @@ def test_state(last: dict[str, Any], problems: tuple[str, ...], state: str) -> N
     assert json.loads(json.dumps(found)) == found
 
 
+def test_a_change_that_waits_is_said_and_all_is_not_right_meanwhile() -> None:
+    def told(last: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return status(Record(last=last), config_problems=(), daemon={"pid": 7}, now=160, **more)
+
+    waiting = told(OK, change_waits=True)
+    assert (waiting["state"], waiting["change_waits"], told(OK)["change_waits"]) == ("working", True, False)
+    lines = list(show.status_lines(waiting))
+    assert "All is right" not in lines[0]
+    assert "A change of config.yaml or of a drop-in was seen" in lines[1]
+    assert told({**OK, "trouble": [{"id": "y"}]}, change_waits=True)["state"] == "trouble"
+    assert not any("was seen" in line for line in show.status_lines(told(OK)))
+
+
+def test_because_is_said_once() -> None:
+    for why in ("Because it rains.", "because it rains.", "it rains."):
+        assert "  because it rains." in show.error_lines(HubdError("wet", why=why))
+    assert "  because Becausel is a name" in show.error_lines(HubdError("wet", why="Becausel is a name"))
+
+
 def test_a_clock_that_was_set_back_is_said() -> None:
     assert "set back" in status(Record(last=OK), config_problems=(), daemon=None, now=50)["when"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -69,7 +70,8 @@ class Progress:
         line = event_line(event)
         if line and self._last.get(event["id"]) != line:
             self._last[event["id"]] = line
-            click.echo(line)
+            with contextlib.suppress(OSError):  # nobody reads it: no reason to leave the pass half done
+                click.echo(line)
 
 
 def _plan(layout: Layout) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _apply_here(
     layout: Layout, hear: Callable[[Mapping[str, Any]], None], *, wait: bool, lock_wait: bool
 ) -> tuple[ExitCode, dict[str, Any]]:
     """The same passes as the daemon's, in this process."""
-    from hubd.daemon.passes import Ended, Passes
+    from hubd.daemon.passes import Passes, together
     from hubd.flow.values import Event
     from hubd.host import local_host
     from hubd.resources.job import forget_failures, phases
@@ -100,14 +102,15 @@ def _apply_here(
     passes = Passes(lambda: local_host(layout), lock_wait=3600.0 if lock_wait else 0.0)
     passes.hear = lambda told: hear(asdict(told)) if isinstance(told, Event) else None
     forget_failures(local_host(layout))
-    ended: Ended = passes.make("asked by the command line")
-    while wait and ended.running:
-        going = phases(local_host(layout), ended.running)
+    made = [passes.make("asked by the command line")]
+    while wait and made[-1].running:
+        going = phases(local_host(layout), made[-1].running)
         for name, phase in going.items():
             hear(asdict(Event("job", name, phase)))
-        if not going.keys() >= set(ended.running):
-            ended = passes.make("a job ended")
+        if not going.keys() >= set(made[-1].running):
+            made.append(passes.make("a job ended"))
         time.sleep(1)
+    ended = together(made)
     return ended.code, dict(ended.summary)
 
 

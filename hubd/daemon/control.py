@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hubd.config.problems import ConfigInvalid
-from hubd.daemon.passes import Ended, Passes
+from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
 from hubd.flow import record, status
 from hubd.flow.reconcile import reconcile
@@ -80,6 +80,7 @@ class Control:
 
     def _until_done(self, hear: Callable[[], Event | Ended | None], *, wait: bool) -> Iterator[Message]:
         mine = False
+        made: list[Ended] = []
         while True:
             message = hear()
             if message is None:
@@ -88,16 +89,19 @@ class Control:
                 mine = mine or (message.kind == "pass" and ASKED in message.say)
                 if mine:
                     yield {"event": asdict(message)}
-            elif mine and not (wait and message.running and not self._passes.stop.is_set()):
-                yield _done(message.code, dict(message.summary))
-                return
+            elif mine:
+                made.append(message)
+                if not (wait and message.running and not self._passes.stop.is_set()):
+                    ended = together(made)
+                    yield _done(ended.code, dict(ended.summary))
+                    return
 
     def _status(self, request: Message) -> Iterator[Message]:
         host = self._make_host()
         daemon = {**self._about, "pass_since": self._passes.going_since, "doing": self._passes.current}
         told = status.status(
             record.read(host.layout), config_problems=self._passes.problems, failure=self._passes.failure, daemon=daemon,
-            now=host.clock(),
+            now=host.clock(), change_waits=self._passes.change_waits(host.layout),
         )  # fmt: skip
         yield _done(ExitCode.DONE, told)
 

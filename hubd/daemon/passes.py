@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,11 +19,15 @@ from hubd.flow.status import exit_code
 from hubd.flow.values import Event, Pass, Result
 from hubd.host import Host
 from hubd.host.locks import file_lock
+from hubd.layout import Layout
 
 log = logging.getLogger("hubd")
 
 # Seconds without anything to tell, after which listeners get to see that.
 QUIET = 10.0
+
+Seen = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, size and time of change of each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,16 @@ class Ended:
     code: ExitCode
     summary: Mapping[str, Any]
     running: tuple[str, ...] = ()
+
+
+def files_now(layout: Layout) -> Seen:
+    """What tells the files that a pass begins with from what they were before."""
+    found = []
+    for path in (layout.config_file, *sorted(layout.config_d.glob("*.py"))):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 class Passes:
@@ -53,6 +67,8 @@ class Passes:
         # Why the newest pass came to no end; such a pass leaves no record (a full disk takes none).
         self.failure: Mapping[str, Any] | None = None
         self.last: Ended | None = None
+        # The files as they were when the newest pass began to read them; None before the first one.
+        self.looked_at: Seen | None = None
 
     def make(self, reason: str) -> Ended:
         """Make passes until one changes nothing that the next would see, and tell how the last one ended."""
@@ -64,6 +80,10 @@ class Passes:
         self.last = ended
         self.tell(ended)
         return ended
+
+    def change_waits(self, layout: Layout) -> bool:
+        """Whether config.yaml or a drop-in changed since the newest pass read it."""
+        return self.looked_at is not None and self.looked_at != files_now(layout)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Callable[[], Event | Ended | None]]:
@@ -95,6 +115,7 @@ class Passes:
         host = self._make_host()
         host.say = lambda words: self.tell(Event("say", say=words))
         self.tell(Event("pass", say=reason))
+        self.looked_at = files_now(host.layout)
         try:
             with file_lock(host.layout.lock, wait=self._lock_wait, what=reason, waiting=host.say):
                 whole = reconcile(host, act=True, tell=self.tell, stop=self.stop)
@@ -134,6 +155,31 @@ def summary(whole: Pass) -> dict[str, Any]:
         ],
         "broken": [asdict(each) for each in whole.broken],
     }
+
+
+def together(passes: Sequence[Ended]) -> Ended:
+    """Several passes that somebody waited for, told as one: how each thing came out in the end.
+
+    What was made right in any of them counts as fixed, also a build that a later pass found finished.
+    """
+    last = passes[-1]
+    if "error" in last.summary:
+        return last
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in passes:
+        told = {outcome["id"]: outcome for outcome in each.summary.get("outcomes", [])}
+        left = {identity: _made_right(outcome) for identity, outcome in found.items() if identity not in told}
+        found = {identity: outcome for identity, outcome in left.items() if outcome} | told
+    new = len(last.summary.get("outcomes", []))
+    right = max(0, int(last.summary.get("right", 0)) - (len(found) - new))
+    return Ended(last.code, {**last.summary, "right": right, "outcomes": list(found.values())}, last.running)
+
+
+def _made_right(outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An outcome of which a later pass had nothing to tell: the thing is right now, and nothing is left of what only waited."""
+    if outcome["result"] not in (Result.FIXED, Result.RUNNING):
+        return {}
+    return {**outcome, "result": Result.FIXED.value, "error": None}
 
 
 def _error(error: HubdError | None) -> dict[str, Any] | None:

@@ -66,10 +66,12 @@ def status(
     daemon: Mapping[str, Any] | None,
     now: float,
     failure: Mapping[str, Any] | None = None,
+    change_waits: bool = False,
 ) -> dict[str, Any]:
     """The state of the hub as JSON values: `state` is one of right, working, trouble, invalid, unknown.
 
     failure: why a pass newer than the record's came to no end.
+    change_waits: the files changed, and no pass has read them yet.
     """
     last = dict(record.last)
     if failure:
@@ -81,10 +83,11 @@ def status(
     elif last.get("trouble"):
         state = "trouble"
     else:
-        state = "working" if last.get("running") else "right"
+        state = "working" if last.get("running") or change_waits else "right"
     return {
         "state": state,
         "config_problems": list(config_problems),
+        "change_waits": change_waits,
         "daemon": daemon,
         "last_pass": last or None,
         "when": ago(now - last["ended"]) if "ended" in last else "never",

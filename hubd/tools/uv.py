@@ -54,7 +54,8 @@ def failure(output: str, *, code: int) -> HubdError:
     """uv's error as one sentence."""
     text = " ".join(output.split())
     if "No solution found" in text or "not found in the package registry" in text:
-        why = text[text.find("Because") :][:600] if "Because" in text else last_line(output)
+        # The reader is told "because" before it.
+        why = text.partition("Because ")[2][:600] or last_line(output)
         return HubdError("the packages do not fit together or one is not on the index", why=why,
                          fix="Correct the name, or loosen one of the versions named.")  # fmt: skip
     if "No interpreter found" in text or "python-build-standalone" in text:
