@@ -58,6 +58,16 @@ OWN_PORTS = (8099, 15001)  # Traefik's and the hub's own defaults: no public por
 
 FAILED, USAGE, LOCKED, INTERRUPTED = 1, 2, 6, 130
 
+# Who an admin cannot be: the rule of hubd/config/names.py, said again here so that it is told before anything happens.
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+SYSTEM_NAMES = frozenset((
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
+    "backup", "list", "irc", "gnats", "nobody", "messagebus", "sshd", "ntp", "avahi", "polkitd", "postfix",
+    "_apt", "systemd", "adm", "tty", "disk", "dialout", "fax", "voice", "cdrom", "floppy", "tape", "sudo",
+    "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl", "plugdev", "staff", "users",
+    "nogroup", "crontab", "input", "sgx", "kvm", "render", "netdev", "admin", "wheel", "docker", "lxd", "ssh",
+    "ssl-cert", "lxc", "libvirt",
+))  # fmt: skip
 GENERATION = re.compile(r"(hub|uv)-[0-9a-f]{12}(-r\d+)?")
 LEFTOVER = re.compile(r"(source|fetch)-.*")
 NOT_SOURCE = (
@@ -261,7 +271,8 @@ def option_parser() -> argparse.ArgumentParser:
         prog="bootstrap.py",
         allow_abbrev=False,
         description="Install a hub on this machine. Running it again repairs and upgrades it.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 6 another run is in progress, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the config is not valid, 5 done in part (see `hubd "
+        "status`), 6 another run is in progress, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version="{} {}".format(DISTRIBUTION, VERSION))
     for option, metavar, text in OPTIONS:
@@ -340,7 +351,7 @@ def observe(options: Options, environ: Mapping[str, str]) -> Facts:
 
 def problems(facts: Facts, options: Options) -> List[Problem]:
     """Everything that is in the way, each with its cure. Pure."""
-    found = list(machine_problems(facts)) + list(facts.file_faults)
+    found = list(machine_problems(facts)) + list(admin_problems(options)) + list(facts.file_faults)
     needed = LEAST_DISK_AGAIN if facts.installed else LEAST_DISK
     if facts.prefix_fault:
         found.append(
@@ -386,6 +397,18 @@ def machine_problems(facts: Facts) -> Iterator[Problem]:
             "the machine has {:.1f} GB of memory, 1 GB is the least".format(facts.memory / 1e9),
             "give it more memory",
         )
+
+
+def admin_problems(options: Options) -> Iterator[Problem]:
+    """Admins that no account can be made for."""
+    for name in options.admins:
+        if not ACCOUNT.fullmatch(name):
+            what = "--admin {}: this is not a name that an account can have".format(name)
+            cure = "choose one of small letters, digits, - and _, at most 32, starting with a letter, such as ada"
+            yield Problem(what, cure, USAGE)
+        elif name in SYSTEM_NAMES or name.startswith(("hubd-", "systemd-")):
+            what = "--admin {}: this is a name that the system itself uses".format(name)
+            yield Problem(what, "choose another name, such as your own", USAGE)
 
 
 def supported_system(os_id: str, version: str) -> bool:
@@ -485,6 +508,7 @@ def file_faults(options: Options) -> Iterator[Problem]:
     if options.config and not is_url(options.config):
         yield from readable("--config", options.config)
     source = options.source
+    yield from preset_faults(options.preset, own_checkout() if source is None else source)
     if source is None:
         if not own_checkout() and not RELEASED_SHA256:
             yield Problem(
@@ -501,6 +525,15 @@ def file_faults(options: Options) -> Iterator[Problem]:
             yield Problem("--sha256 is given for a folder", "leave it out, or name an archive")
     elif not is_url(source):
         yield from readable("--source", source)
+
+
+def preset_faults(preset: Optional[str], source: Optional[str]) -> Iterator[Problem]:
+    """A preset that does not come with the hub. What an archive has in it is seen later, by the installer."""
+    folder = os.path.join(source or "", "config", "presets")
+    if preset and source and not is_url(source) and os.path.isdir(folder):
+        known = sorted(name[: -len(".yaml")] for name in os.listdir(folder) if name.endswith(".yaml"))
+        if preset not in known:
+            yield Problem("there is no preset {!r}".format(preset), "choose one of " + ", ".join(known), USAGE)
 
 
 def readable(option: str, path: str) -> Iterator[Problem]:
@@ -1667,13 +1700,17 @@ def hand_over(
     process = spawn(leash + argv, run.log.descriptor, env, inherit=(writing,))
     os.close(writing)
     try:
-        follow(run, reading, process, web)
+        errors = follow(run, reading, process, web)
         code = wait_for(process, 3600)
     except BaseException:
         kill_group(process, seconds=60)
         raise
     finally:
         os.close(reading)
+    if code != 0 and errors:  # its own words, and all of them: nothing is to be said twice
+        fix = "mend that and run the same command again"
+        code = code if code and code > 0 else FAILED
+        raise Stop("the installer did not finish", fix=fix, code=code, output="\n".join(errors))
     if code != 0:
         output = run.log.tail(start)
         why, fix = explain(output, "", run.options.prefix)
@@ -1681,9 +1718,12 @@ def hand_over(
     return 0
 
 
-def follow(run: Run, reading: int, process: "subprocess.Popen[bytes]", web: Optional[ProgressPage]) -> None:
-    """Handle the installer's lines until it ends. What it leaves running may keep the pipe open, so its end
-    counts, not the pipe's."""
+def follow(
+    run: Run, reading: int, process: "subprocess.Popen[bytes]", web: Optional[ProgressPage]
+) -> List[str]:
+    """Handle the installer's lines until it ends; returns what it said of why it stopped. What it leaves running
+    may keep the pipe open, so its end counts, not the pipe's."""
+    errors = []  # type: List[str]
     os.set_blocking(reading, False)
     rest = b""
     while True:
@@ -1692,14 +1732,14 @@ def follow(run: Run, reading: int, process: "subprocess.Popen[bytes]", web: Opti
         piece = os.read(reading, 2**16) if ready else b""
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
-            handle_event(run, line, web)
+            errors += handle_event(run, line, web)
         if not piece and (ended or ready):
-            return
+            return errors
 
 
-def handle_event(run: Run, line: bytes, web: Optional[ProgressPage]) -> None:
-    """One JSON line of the installer. What it says to the person at the terminal may be a password: it
-    never goes to the log."""
+def handle_event(run: Run, line: bytes, web: Optional[ProgressPage]) -> List[str]:
+    """One JSON line of the installer; returns what it says of why it stops. What it says to the person at the
+    terminal may be a password: it never goes to the log."""
     try:
         event = json.loads(line.decode("utf-8"))
     except ValueError:
@@ -1713,8 +1753,11 @@ def handle_event(run: Run, line: bytes, web: Optional[ProgressPage]) -> None:
     elif event.get("release") == "port":
         if web is not None:
             web.close()
+    elif "error" in event:
+        return [str(event["error"])]
     elif "say" in event or "url" in event:
         tell(run, str(event.get("say") or "The hub is at {}".format(event.get("url"))))
+    return []
 
 
 def show_step(run: Run, text: str, state: str, seconds: Any) -> None:
@@ -1841,7 +1884,8 @@ def report_problems(found: Sequence[Problem], stream: TextIO) -> int:
     print("bootstrap.py stops before it has changed anything: {} in the way.".format(count), file=stream)
     for problem in found:
         print("  - {}\n      {}".format(problem.what, problem.cure), file=stream)
-    return LOCKED if any(problem.code == LOCKED for problem in found) else FAILED
+    codes = {problem.code for problem in found}
+    return LOCKED if LOCKED in codes else USAGE if codes == {USAGE} else FAILED
 
 
 def report_stop(stop: Stop, stream: TextIO) -> int:

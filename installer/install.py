@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
         return install(options, progress)
     except HubdError as error:
         for line in _told(error):
-            progress.say(line)
-            print(line, file=sys.stderr)
+            progress.error(line)
+            print(line, file=sys.stderr)  # for the log
         return int(error.code)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
@@ -62,7 +62,7 @@ def install(options: Options, progress: Progress) -> int:
         read_given(options.password_file)
     files.make_directory(layout.state, mode=0o711)
     with progress.step("writing the configuration"):
-        progress.command(first_config.put_in_place(layout, options))
+        first_config.put_in_place(layout, options, say=progress.say)
         _keep_network_settings(layout)
     text = read_text(layout)
     config = config_of(text, plugins_of(text, layout), layout)

@@ -43,6 +43,11 @@ class Progress:
         """A line for the person at the terminal."""
         self._send(say=words)
 
+    def error(self, words: str) -> None:
+        """A line of why the installation ends here. The caller prints it as well, for the log."""
+        if self._events is not None:
+            self._send(error=words)
+
     def _send(self, **event: Any) -> None:
         line = json.dumps(event)
         if self._events is None:

@@ -330,6 +330,59 @@ def test_options_name_files_that_must_be_there(tmp_path: Path) -> None:
     assert "empty" in found[0] and "No such file" in found[1] and "not a checkout" in found[2]
 
 
+ADMINS = [
+    ("ada", True), ("a", True), ("_x", True), ("a-b_9", True), ("a" * 32, True), ("hubda", True), ("systemdx", True),
+    ("a" * 33, False), ("Ada", False), ("9a", False), ("a.b", False), ("ada@uni", False), ("a/b", False),
+    ("root", False), ("www-data", False), ("sudo", False), ("ssl-cert", False), ("hubd-hub", False), ("systemd-x", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "good"), ADMINS)
+def test_an_admin_is_refused_before_anything_happens_by_the_rule_of_the_config(name: str, good: bool) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from hubd.config.names import Account
+
+    options = bootstrap.parse_options(["--admin", name])
+    found = bootstrap.problems(GOOD, options)
+    assert [problem.code for problem in found] == ([] if good else [bootstrap.USAGE])
+    assert all(f"--admin {name}: " in problem.what and problem.cure for problem in found)
+    try:
+        TypeAdapter(Account).validate_python(name)
+        assert good
+    except ValidationError:
+        assert not good
+
+
+def test_the_names_of_the_system_are_those_of_the_config() -> None:
+    from hubd.config.names import SYSTEM_ACCOUNTS, SYSTEM_GROUPS
+
+    assert bootstrap.SYSTEM_NAMES == SYSTEM_ACCOUNTS | SYSTEM_GROUPS
+
+
+def test_wrong_words_alone_are_exit_code_2_and_beside_other_problems_1() -> None:
+    wrong = bootstrap.Problem("a", "b", bootstrap.USAGE)
+    assert bootstrap.report_problems([wrong, wrong], io.StringIO()) == bootstrap.USAGE
+    assert bootstrap.report_problems([wrong, bootstrap.Problem("a", "b")], io.StringIO()) == bootstrap.FAILED
+
+
+def test_a_preset_is_one_of_the_source(tmp_path: Path) -> None:
+    checkout = str(FILE.parent)
+    found = list(bootstrap.preset_faults("corse", checkout))
+    assert [problem.code for problem in found] == [bootstrap.USAGE]
+    assert "'corse'" in found[0].what and "course, demo" in found[0].cure
+    for preset, source in (("course", checkout), (None, checkout), ("x", None), ("x", "https://a/b"), ("x", str(tmp_path))):
+        assert not list(bootstrap.preset_faults(preset, source))
+    assert found[0] in bootstrap.file_faults(bootstrap.parse_options(["--preset", "corse"]))
+
+
+def test_every_exit_code_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bootstrap.parse_options(["--help"])
+    said = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split())
+    assert [part.split()[0] for part in said.split(", ")] == ["0", "1", "2", "3", "5", "6", "130"]
+
+
 # --- one run at a time
 
 
@@ -627,6 +680,26 @@ def test_what_the_installer_says_reaches_the_terminal_and_never_the_log(
     assert "s3cret-once" not in log and "Miniconda" in log
     assert "s3cret-once" in capsys.readouterr().out
     assert "61.5 s  Miniconda" in terminal.getvalue() and "s3cret" not in terminal.getvalue()
+
+
+def test_why_the_installer_stopped_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_in(tmp_path, io.StringIO())
+    python = tmp_path / "hub/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        "#!/bin/sh\nfor last; do :; done\n"
+        """for words in "no such person" "  line 7"; do\n  echo "$words" >&2\n"""
+        """  echo "{\\"error\\": \\"$words\\"}" > "/dev/fd/$last"\ndone\nexit 3\n"""
+    )
+    python.chmod(0o755)
+    with pytest.raises(bootstrap.Stop) as stopped:
+        bootstrap.hand_over(run, GOOD, None, None, {"PATH": os.environ["PATH"]})
+    told = io.StringIO()
+    assert bootstrap.report_stop(stopped.value, told) == 3
+    assert told.getvalue().startswith("\nStopped: the installer did not finish.\n  | no such person\n  |   line 7\n")
+    assert told.getvalue().count("no such person") == told.getvalue().count("line 7") == 1
+    assert capsys.readouterr().out == ""
+    assert "no such person" in (tmp_path / "install.log").read_text()
 
 
 def test_the_log_is_root_s_alone_has_the_output_and_no_password_of_an_address(tmp_path: Path) -> None:

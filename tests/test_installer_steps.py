@@ -60,6 +60,23 @@ def test_an_unknown_preset(layout: Layout, preset: str) -> None:
         put(layout, "--preset", preset)
     assert "demo" in caught.value.fix
     assert not layout.config_file.exists()
+    layout.config_file.write_text("{}")
+    with pytest.raises(UsageError):
+        put(layout, "--preset", preset)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--preset", "demo"), "--preset demo is not used"), (("--config", "/x.yaml"), "--config /x.yaml is not used"), ((), "")],
+)
+def test_that_a_config_is_kept_is_said_to_those_who_asked_for_another(layout: Layout, words: tuple[str, ...], said: str) -> None:
+    layout.config_file.write_text("{}")
+    heard: list[str] = []
+    first_config.put_in_place(layout, options(*words), say=heard.append)
+    assert heard == ([f"{layout.config_file} is there already and is kept; {said}."] if said else [])
+    layout.config_file.unlink()
+    first_config.put_in_place(layout, options("--preset", "demo"), say=heard.append)
+    assert len(heard) == bool(said)
 
 
 def test_every_preset_can_be_used(layout: Layout) -> None:
@@ -166,13 +183,14 @@ def test_progress_as_events(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with progress.step("two"):
         pass
+    progress.error("it broke")
     progress.say("hello")
     os.close(descriptor)
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert [(event.get("step"), event.get("state")) for event in events if "step" in event] == [
         ("one", "start"), ("one", "failed"), ("two", "start"), ("two", "done"),
     ]  # fmt: skip
-    assert events[-1] == {"say": "hello"}
+    assert events[-2:] == [{"error": "it broke"}, {"say": "hello"}]
     # The terminal may be gone: the installation goes on.
     progress.say("nobody hears")
 
@@ -202,6 +220,7 @@ def test_an_error_is_told_in_words_with_its_code(
     monkeypatch.setattr(os, "fchown", lambda *_: None)
     layout.config_file.write_text("peeple: {}\n")
     assert main(["--prefix", str(layout.prefix)]) == 3
-    told = "".join(capsys.readouterr())
-    assert "people" in told
-    assert "Traceback" not in told
+    out, err = capsys.readouterr()
+    assert "people" in err
+    assert "people" not in out
+    assert "Traceback" not in err
