@@ -6,7 +6,7 @@ import fnmatch
 import json
 import os
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -138,7 +138,7 @@ class FakeInit:
     def log(self, name: str, *, lines: int) -> tuple[str, ...]:
         return self.logs.get(name, ())[-lines:]
 
-    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+    def follow(self, name: str, *, lines: int) -> Generator[str, None, None]:
         yield from self.log(name, lines=lines)
 
     def _start(self, verb: str, name: str) -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from fakes import FakeHost, Owners
+from fakes import FakeHost, FakeInit, Owners
 from machine import Machine
 
 from hubd.cli import client
-from hubd.cli.logs import unit_for
+from hubd.cli.logs import Declared, unit_of
 from hubd.cli.main import COMMANDS, _layout, run
 from hubd.config.problems import ConfigInvalid, Problem
 from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
+from hubd.host.init import UnitState
 from hubd.host.sockets import Server
 from hubd.layout import Layout
 
@@ -262,14 +264,110 @@ UNITS = [
     ("hub", "jupyterhub.service"),
     ("proxy", "jupyterhub-proxy.service"),
     ("ada", "hubd-user-ada.service"),
+    ("person:ada", "hubd-user-ada.service"),
+    ("cid", "hubd-user-cid.service"),
     ("job-env-science", "hubd-job-env-science.service"),
+    ("job-science", "hubd-job-env-science.service"),
+    ("env-science", "hubd-job-env-science.service"),
+    ("science", "hubd-job-env-science.service"),
+    ("environment:science", "hubd-job-env-science.service"),
+    ("environment:server", "hubd-job-env-server.service"),
+    ("job-env-server", "hubd-job-env-server.service"),
+    ("job-conda", "hubd-job-conda.service"),
+    ("service:jupyterhub.service", "jupyterhub.service"),
+    # A person and an environment of one name.
+    ("bea", "hubd-user-bea.service"),
+    ("env-bea", "hubd-job-env-bea.service"),
+    ("environment:bea", "hubd-job-env-bea.service"),
+    # Not declared: a person who was taken off and has said something, a unit and a server that the machine knows.
+    ("eve", "hubd-user-eve.service"),
     ("x.service", "x.service"),
+    ("hubd-user-ada:lab.service", "hubd-user-ada:lab.service"),
 ]
+KNOWN = Declared(("ada", "bea", "cid"), ("science", "bea"))
+
+
+def says(*names: str) -> FakeInit:
+    """Units of which one has said something and the others are loaded."""
+    init = FakeInit()
+    init.logs[names[0]] = ("a line",)
+    init.units.update({name: UnitState(name, True) for name in names[1:]})
+    return init
 
 
 @pytest.mark.parametrize(("whose", "unit"), UNITS)
 def test_whose_log(whose: str, unit: str) -> None:
-    assert unit_for(whose) == unit
+    assert unit_of(whose, KNOWN, says("hubd-user-eve.service", "x.service", "hubd-user-ada:lab.service")) == unit
+
+
+NOBODYS = ["nonsense", "job-env-geo", "environment:geo", "y.service", "job-x", "Not A Name", "person:fay", ""]
+
+
+@pytest.mark.parametrize("whose", NOBODYS)
+def test_nobodys_log_is_an_error_that_says_what_there_is(whose: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        unit_of(whose, KNOWN, says("hubd-user-eve.service"))
+    assert "hubd, hub, proxy; environments: science, bea; people: ada, bea, cid." in caught.value.fix
+    assert "Did you mean science?" in refused_log("scence").fix
+
+
+def refused_log(whose: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        unit_of(whose, KNOWN, FakeInit())
+    return caught.value
+
+
+def test_who_may_not_read_the_file_may_still_ask_for_a_log(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["logs", "nonsense"]) == ExitCode.USAGE
+    machine.write("limits: {memry: 1G}\npeople: {users: [eve]}\n")
+    assert run(["logs", "nonsense"]) == ExitCode.USAGE
+    assert "people: eve." in capsys.readouterr().err
+    machine.layout.config_file.unlink()
+    assert run(["logs", "nonsense"]) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_is_followed(machine: Machine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    closed = []
+
+    def follow(name: str, *, lines: int) -> Generator[str, None, None]:
+        try:
+            yield "a line"
+            signal.raise_signal(number)
+            yield "never"
+        finally:
+            closed.append(name)
+
+    def not_ended(*_: object) -> None:
+        raise AssertionError("the process would have ended here, and journalctl would not")
+
+    monkeypatch.setattr(machine.host.init, "follow", follow)
+    before = signal.signal(number, not_ended)
+    try:
+        assert run(["logs", "hub", "--follow"]) == ExitCode.INTERRUPTED
+    finally:
+        assert signal.signal(number, before) is not_ended
+    assert closed == ["jupyterhub.service"]
+
+
+def test_a_reader_that_leaves_ends_what_is_followed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def follow(name: str, *, lines: int) -> Generator[str, None, None]:
+        try:
+            while True:
+                yield "a line"
+        finally:
+            closed.append(name)
+
+    coming = follow("jupyterhub.service", lines=1)
+    monkeypatch.setattr(machine.host.init, "follow", lambda name, lines: coming)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["logs", "hub", "-f"]) == ExitCode.DONE
+    assert closed == ["jupyterhub.service"]
 
 
 def test_logs(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -94,8 +94,8 @@ class Init(Protocol):
     def log(self, name: str, *, lines: int) -> tuple[str, ...]:
         """The newest lines a unit printed, oldest first."""
 
-    def follow(self, name: str, *, lines: int) -> Iterator[str]:
-        """The newest lines and then each new one as it comes."""
+    def follow(self, name: str, *, lines: int) -> Generator[str, None, None]:
+        """The newest lines and then each new one as it comes; closing it ends the program that they come from."""
 
 
 def process_settings(pid: int, variable: str, proc: Path = Path("/proc")) -> str:

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,11 @@ class Processes:
         data = files.read(self._folder / f"{name}.log") or b""
         return tuple(data.decode(errors="replace").splitlines()[-lines:])
 
-    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+    def follow(self, name: str, *, lines: int) -> Generator[str, None, None]:
         path = self._folder / f"{name}.log"
         yield from self.log(name, lines=lines)
+        while not path.exists():  # it was never started here
+            time.sleep(0.2)
         with path.open(errors="replace") as stream:
             stream.seek(0, os.SEEK_END)
             while True:

@@ -6,7 +6,7 @@ import fnmatch
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from hubd.errors import CommandFailed
@@ -106,7 +106,7 @@ class Systemd:
         result = self._commands.run(systemctl.journal(name, lines=lines), check=False)
         return tuple(result.out.splitlines())
 
-    def follow(self, name: str, *, lines: int) -> Iterator[str]:
+    def follow(self, name: str, *, lines: int) -> Generator[str, None, None]:
         argv = systemctl.journal(name, lines=lines, follow=True)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
             assert process.stdout
