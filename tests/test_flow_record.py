@@ -183,11 +183,16 @@ def test_a_damaged_record_owns_nothing_and_is_set_aside(layout: Layout, text: by
 
 
 def test_a_folder_in_its_place_is_damage_too(layout: Layout) -> None:
+    for earlier in (".json.damaged", ".json.damaged-2"):
+        layout.record.with_suffix(earlier).write_text("old")
     layout.record.mkdir()
+    (layout.record / "mine").write_text("x")
     found = record.read(layout)
     assert found.damaged
     record.write(layout, found)
     assert layout.record.is_file()
+    assert (layout.record.with_suffix(".json.damaged-3") / "mine").read_text() == "x"
+    assert layout.record.with_suffix(".json.damaged").read_text() == "old"
 
 
 def test_a_removal_whose_thing_is_gone_already_is_right(tmp_path: Path, host: FakeHost) -> None:

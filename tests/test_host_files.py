@@ -304,3 +304,19 @@ def test_a_lock_is_never_made_through_a_link(path: Path) -> None:
     with pytest.raises(HubdError), file_lock(path, wait=0):
         pass
     assert not path.with_name("other").exists()
+
+
+def test_what_is_in_a_files_place_is_told_with_how_to_move_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a b.py"
+    folder.mkdir()
+    for work in (
+        lambda: files.read(folder),
+        lambda: files.write_atomic(folder, b"x"),
+        lambda: files.link(folder, "x"),
+        lambda: file_lock(folder, wait=0).__enter__(),
+    ):
+        with pytest.raises(HubdError) as caught:
+            work()
+        assert caught.value.fix == f"Move it out of the way: mv '{folder}' '{folder}.old'"
+        assert not caught.value.retry
+    assert os.listdir(tmp_path) == ["a b.py"]

@@ -98,7 +98,7 @@ def _undecided(wanted: Desired) -> bool:
 
 def write(layout: Layout, record: Record) -> None:
     """Write by one rename; a damaged one is kept beside it."""
-    if record.damaged and layout.record.exists():
-        layout.record.replace(layout.record.with_suffix(".json.damaged"))
+    if record.damaged and files.look(layout.record, names=False):
+        files.set_aside(layout.record)
     value = {"version": VERSION, "owned": record.owned, "last": record.last}
     files.write_atomic(layout.record, json.dumps(value).encode(), mode=0o600)

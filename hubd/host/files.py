@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import stat
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def read(path: Path, *, follow: bool = True, most: int = MAX_READ) -> bytes | No
         raise HubdError(f"{path} cannot be read", why=error.strerror or str(error)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise HubdError(f"{path} cannot be read", why="it is not a file")
+        raise HubdError(f"{path} cannot be read", why="it is not a file", fix=move_away(path))
     with os.fdopen(descriptor, "rb") as stream:
         data = stream.read(most + 1)
     if len(data) > most:
@@ -144,7 +145,27 @@ def write_atomic(
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise HubdError(f"{path} could not be written", why=error.strerror or str(error), retry=True) from error
+        raise _not_replaced(f"{path} could not be written", path, error) from error
+
+
+def _not_replaced(what: str, path: Path, error: OSError) -> HubdError:
+    if isinstance(error, IsADirectoryError):
+        return HubdError(what, why="a folder is in its place", fix=move_away(path))
+    return HubdError(what, why=error.strerror or str(error), retry=True)
+
+
+def move_away(path: Path) -> str:
+    """What to do about something that is in a file's place; nothing is lost by it."""
+    return f"Move it out of the way: mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}"
+
+
+def set_aside(path: Path) -> None:
+    """Rename whatever lies at `path`, a folder too, to a name beside it that nothing has yet."""
+    aside, number = path.with_name(f"{path.name}.damaged"), 1
+    while look(aside, names=False) is not None:
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    os.replace(path, aside)
 
 
 def sync_folder(path: Path) -> None:
@@ -194,7 +215,7 @@ def link(path: Path, target: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise HubdError(f"the link {path} could not be made", why=error.strerror or str(error)) from error
+        raise _not_replaced(f"the link {path} could not be made", path, error) from error
 
 
 def remove(path: Path) -> None:

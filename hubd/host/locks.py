@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hubd.errors import HubdError, Locked
+from hubd.host.files import move_away
 
 
 @contextlib.contextmanager
@@ -25,7 +26,8 @@ def file_lock(path: Path, *, wait: float, what: str = "", waiting: Callable[[str
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise HubdError(f"{path} cannot be opened", why=error.strerror or str(error), fix="Run this with sudo.") from error
+        fix = move_away(path) if isinstance(error, IsADirectoryError) else "Run this with sudo."
+        raise HubdError(f"{path} cannot be opened", why=error.strerror or str(error), fix=fix) from error
     try:
         _acquire(descriptor, wait=wait, waiting=waiting)
         with contextlib.suppress(OSError):  # a full disk keeps nobody from holding it
