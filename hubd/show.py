@@ -51,7 +51,8 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     if not plan["changes"] and not plan["waiting"]:
         yield f"Nothing to do: {plan['right']} things are right."
     elif plan["changes"]:
-        yield f"{len(plan['changes'])} changes, {plan['right']} things are right. Nothing was changed yet: hubd apply"
+        count = "1 change" if len(plan["changes"]) == 1 else f"{len(plan['changes'])} changes"
+        yield f"{count}, {plan['right']} things are right. Nothing was changed yet: hubd apply"
 
 
 def event_line(event: Mapping[str, Any]) -> str:

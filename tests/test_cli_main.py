@@ -242,6 +242,15 @@ def test_a_person_is_asked_before_something_is_taken_away(
     assert machine.host.accounts.people["bea"].closed is (code == ExitCode.DONE)
 
 
+@pytest.mark.parametrize("daemon", [True, False])
+def test_who_says_no_is_told_that_the_daemon_does_it_anyway(capsys: pytest.CaptureFixture[str], *, daemon: bool) -> None:
+    from hubd.cli.passes import _confirm_removals
+
+    with pytest.raises((click.Abort, OSError)):
+        _confirm_removals({"changes": [{"removal": True, "steps": ["close the account bea"]}]}, daemon=daemon)
+    assert ("put them back into config.yaml" in capsys.readouterr().out) is daemon
+
+
 STATES = [("right", 0), ("working", 0), ("trouble", 1), ("unknown", 1), ("invalid", 3)]
 
 

@@ -179,3 +179,10 @@ def test_status_in_words_names_what_to_do() -> None:
     assert lines[0] == "Something needs attention. (last looked: just now)"
     assert "systemctl start hubd" in lines[1]
     assert lines[2:] == ["✗ no disk", "  because full", "  Delete something.", "Note: careful.", "  do this"]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 change, "), (2, "2 changes, ")])
+def test_a_plan_counts_its_changes(count: int, said: str) -> None:
+    change = {"id": "x", "steps": ["do"], "touches": "", "removal": False}
+    *_, last = show.plan_lines({"changes": [change] * count, "waiting": [], "right": 3, "broken": []})
+    assert last.startswith(said)

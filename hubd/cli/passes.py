@@ -44,7 +44,7 @@ def apply(ctx: click.Context, *, yes: bool, wait: bool, no_lock_wait: bool, as_j
     """Make the machine as config.yaml says, now."""
     layout: Layout = ctx.obj.layout
     if not yes and not as_json and sys.stdin.isatty():
-        _confirm_removals(_plan(layout))
+        _confirm_removals(_plan(layout), daemon=daemon_answers(layout))
     request = {"do": "apply", "wait": wait, "lock_wait": not no_lock_wait}
     hear = (lambda event: None) if as_json else Progress().hear
     if daemon_answers(layout):
@@ -114,10 +114,12 @@ def _apply_here(
     return ended.code, dict(ended.summary)
 
 
-def _confirm_removals(found: Mapping[str, Any]) -> None:
+def _confirm_removals(found: Mapping[str, Any], *, daemon: bool) -> None:
     removals = [step for change in found["changes"] if change["removal"] for step in change["steps"]]
     if removals:
         click.echo("These are no longer in config.yaml and would be taken away (homes and data stay):")
         for step in removals:
             click.echo(f"  - {step}")
+        if daemon:
+            click.echo("hubd runs, and does this by itself in a moment. To keep them, put them back into config.yaml.")
         click.confirm("Go on?", abort=True)
