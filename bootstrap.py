@@ -235,6 +235,8 @@ def parse_options(argv: Sequence[str]) -> Options:
     for name in given.admin + given.plugin + ([given.preset] if given.preset else []):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._@/-]*", name):
             parser.error("{!r} is not a name".format(name))
+    if not given.prefix:  # of a variable that was never set; it would be the folder one happens to be in
+        parser.error("--prefix is empty: name a folder such as /opt/hub, or leave it out")
     if given.port is not None and not (given.port.isdigit() and 1 <= int(given.port) <= 65535):
         parser.error("--port is a number from 1 to 65535")
     if given.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", given.sha256):

@@ -104,6 +104,7 @@ def test_the_version_is_the_package_s_own() -> None:
     [
         ["--unknown"],
         ["--adm", "ada"],
+        ["--prefix", ""],
         ["--port", "0"],
         ["--port", "65536"],
         ["--port", "http"],
