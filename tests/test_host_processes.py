@@ -125,10 +125,10 @@ def test_what_a_killed_program_left_in_sessions_of_its_own_is_ended(init: Proces
     until(lambda: child.exists() and child.read_text().strip())
     leader, pid = init.state(NAME).pid, int(child.read_text())
     assert leader
-    session = tmp_path / "session"
-    mark = {"HUBD_UNIT": str(tmp_path / "units" / NAME)}
-    argv = ("/bin/sh", "-c", f"echo $$ > {session}; exec sleep 63")
-    with subprocess.Popen(argv, start_new_session=True, env={**mark, "PATH": "/bin"}) as other:
+    mark = str(tmp_path / "units" / NAME)
+    with subprocess.Popen(("/bin/sleep", "63"), start_new_session=True, env={"HUBD_UNIT": mark}) as other:
+        # The kernel shows the environment a moment after Popen has returned.
+        until(lambda: other.pid in processes._marked(mark))
         os.kill(leader, signal.SIGKILL)
         until(lambda: not init.state(NAME).is_active)
         try:
