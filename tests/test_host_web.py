@@ -19,7 +19,7 @@ from hubd.host import web
 from hubd.host.web import Web
 
 pytestmark = pytest.mark.real_sockets
-DATA = os.urandom(3_000_000)
+DATA = bytes(range(256)) * 12_000
 RIGHT = hashlib.sha256(DATA).hexdigest()
 
 
