@@ -68,13 +68,14 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
             "line 2, column 11: people.admins: ",
             "line 3, column 16: people.users",
             "line 3, column 23: people.users",
-            "line 4, column 3: people.gruops: is not an option; did you mean `groups`?",
-            "line 5, column 20: people.groups.staff.member: is not an option; did you mean `members`?",
+            "line 4, column 3: people.gruops: is not an option; did you mean `people.groups`?",
+            "line 5, column 20: people.groups.staff.member: is not an option; did you mean `people.groups.staff.members`?",
             "line 6, column 18: limits.memory: ",
-            "line 6, column 24: limits.cpus: is not an option; did you mean `cpu`?",
+            "line 6, column 24: limits.cpus: is not an option; did you mean `limits.cpu`?",
             "line 9, column 15: environments.science.packages: ",
-            "line 10, column 5: environments.science.managr: is not an option; did you mean `manager`?",
-            "line 11, column 14: environments.science.kernel.display_nam: is not an option; did you mean `display_name`?",
+            "line 10, column 5: environments.science.managr: is not an option; did you mean `environments.science.manager`?",
+            "line 11, column 14: environments.science.kernel.display_nam: is not an option; "
+            "did you mean `environments.science.kernel.display_name`?",
             "line 11, column 40: environments.science.kernel.language: ",
             "line 12, column 13: hub.port: ",
             "line 13, column 15: proxy.port: ",
@@ -158,7 +159,7 @@ def test_daemon_says_by_itself_what_is_wrong_and_goes_on_by_itself_when_it_is_me
     _write(steady, b"people:\n  admin: [ada]\n")
     steady.wait_until(lambda: steady.status()["state"] == "invalid", "the daemon to see the bad file")
     told = steady.status()["config_problems"]
-    assert told == ["line 2, column 3: people.admin: is not an option; did you mean `admins`?"]
+    assert told == ["line 2, column 3: people.admin: is not an option; did you mean `people.admins`?"]
     shown = steady.hubd("status", check=False).out
     assert "config.yaml has problems" in shown, shown
     assert told[0] in shown, shown

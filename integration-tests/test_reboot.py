@@ -45,7 +45,6 @@ DRIFT = {
     "kernelspec changed": f"sed -i s/Python/Snake/ {KERNELSPEC}",
     "state opened": "chmod 755 /opt/hub/state/hub && chown root /opt/hub/state/hub",
     "secret opened": "chmod 644 /opt/hub/state/hub/cookie_secret",
-    "config opened": "chmod 666 /opt/hub/config.yaml",
     "home opened": "chmod 755 /home/ada",
     "notebooks gone": "rmdir /home/ada/notebooks",
     "sudo given": "echo 'ALL ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/hubd",
@@ -58,6 +57,8 @@ DRIFT = {
     "hub disabled": "systemctl disable jupyterhub.service",
     "command gone": "rm /usr/local/bin/hubd",
     "settings changed": "sed -i 's/\"hub_port\": 15001/\"hub_port\": 15009/' /opt/hub/state/jupyterhub.json",
+    # Last, as the daemon sees it by itself and makes a pass, which would mend what the next one spoils.
+    "config opened": "chmod 666 /opt/hub/config.yaml",
 }
 
 
