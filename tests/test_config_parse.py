@@ -173,6 +173,7 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
     ('proxy: {address: "::1%lo"}', "proxy.address", 1, 18, "network interface", "without the part from `%`"),
     ("proxy: {address: everywhere}", "proxy.address", 1, 18, "not an IP address", "127.0.0.1"),
     ("environments: {../a: {}}", 'environments."../a"', 1, 16, "`../a` is not a name", "such as science"),
+    ("environments: {server: {}}", "environments.server", 1, 16, "that JupyterLab itself runs from", "such as science"),
     ("environments: {7: {}}", "environments.7", 1, 16, "`7` is not a name", "such as science"),
     (
         "environments: {a: {packages: [numpy]}}",

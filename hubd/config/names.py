@@ -46,6 +46,13 @@ def _not_jupyters(name: str) -> str:
     return name
 
 
+def _not_jupyterlabs(name: str) -> str:
+    # People's servers run from an environment of that name; two of one name would leave out the part that starts servers.
+    if name == "server":
+        raise refusal(f"`{name}` is the environment that JupyterLab itself runs from", "choose another name, such as science")
+    return name
+
+
 def _address(value: str) -> str:
     if "%" in value:  # Python takes it, and neither systemd's sockets nor browsers do
         raise refusal("names a network interface, which is not possible here", "write the address without the part from `%` on")
@@ -70,6 +77,7 @@ EnvironmentName = Annotated[
     str,
     Matching(r"[a-z][a-z0-9-]{0,30}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
     AfterValidator(_not_jupyters),
+    AfterValidator(_not_jupyterlabs),
 ]
 Package = Annotated[
     str,
