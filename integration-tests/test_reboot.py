@@ -51,6 +51,7 @@ DRIFT = {
     "group left": "gpasswd -d ada hubd-admins",
     "group joined": "useradd -m mallory && usermod -aG hubd-admins mallory",
     "account closed": "usermod --expiredate 1 ada",
+    "account half made": "sed -i /^ada:/d /etc/group /etc/gshadow",
     "proxy stopped": "systemctl stop jupyterhub-proxy.service",
     "proxy and its socket stopped": "systemctl stop jupyterhub-proxy.socket jupyterhub-proxy.service",
     "hub stopped": "systemctl stop jupyterhub.service",

@@ -29,7 +29,7 @@ def one(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [SimpleNamespace(pw_name=name, **shown) for name in names]
 
     monkeypatch.setattr(pwd, "getpwall", entries)
-    monkeypatch.setattr(grp, "getgrall", lambda: [SimpleNamespace(gr_name="g", gr_mem=list(names))])
+    monkeypatch.setattr(grp, "getgrall", lambda: [SimpleNamespace(gr_name="g", gr_gid=1000, gr_mem=list(names))])
     return names
 
 
@@ -40,6 +40,27 @@ def test_closed_is_what_has_expired(tmp_path: Path, one: list[str], day: str, cl
     account = Accounts(shadow).get("ada")
     assert account is not None
     assert (account.closed, account.uid, account.home, account.comment) == (closed, 1000, Path("/home/x"), "made by hubd")
+
+
+LACKS = [
+    ("ada:!:19000:0:99999:7:::\n", 1000, set()),
+    ("root:*:1:0:99999:7:::\n", 1000, {"shadow"}),
+    ("ada:!:19000:0:99999:7:::\n", 1001, {"group"}),
+    ("root:*:1:0:99999:7:::\n", 1001, {"shadow", "group"}),
+    # Who may not read it cannot tell.
+    ("", 1000, set()),
+]
+
+
+@pytest.mark.parametrize(("text", "gid", "lacks"), LACKS)
+def test_what_an_account_lacks(
+    tmp_path: Path, one: list[str], monkeypatch: pytest.MonkeyPatch, text: str, gid: int, lacks: set[str]
+) -> None:
+    (tmp_path / "shadow").write_text(text)
+    monkeypatch.setattr(grp, "getgrall", lambda: [SimpleNamespace(gr_name="g", gr_gid=gid, gr_mem=[])])
+    account = Accounts(tmp_path / "shadow").get("ada")
+    assert account is not None
+    assert account.lacks == lacks
 
 
 def test_a_shadow_file_that_may_not_be_read(tmp_path: Path, one: list[str]) -> None:

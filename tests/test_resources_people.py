@@ -21,8 +21,8 @@ from hubd.resources.hub_people import BATCH, HubPeople, SeenPeople
 ADA = Person(account="ada", homes=Path("/home"))
 
 
-def account(uid: int = 1000, *, closed: bool = False, comment: str = "made by hubd") -> Account:
-    return Account("ada", uid, uid, Path("/home/ada"), comment, closed)
+def account(uid: int = 1000, *, closed: bool = False, comment: str = "made by hubd", lacks: tuple[str, ...] = ()) -> Account:
+    return Account("ada", uid, uid, Path("/home/ada"), comment, closed, frozenset(lacks))
 
 
 def home(kind: str = "directory", mode: int = 0o700) -> Found:
@@ -37,6 +37,9 @@ PEOPLE = [
     (account(), None, ["make the home /home/ada"], False),
     (account(closed=True), home(), ["open the account ada again"], False),
     (account(closed=True), home(mode=0o711), ["open the account ada again", "close the home /home/ada to others"], False),
+    # A useradd that was killed wrote some of its files.
+    (account(lacks=("group",)), None, ["complete the account ada, which was half made", "make the home /home/ada"], False),
+    (account(lacks=("group", "shadow")), home(), ["complete the account ada, which was half made"], False),
     # Somebody's home on another disk, by a link, is left as it is.
     (account(), home("link", 0o777), [], False),
     # Taken over as it was.
@@ -52,6 +55,23 @@ def test_person(seen: Account | None, lies: Found | None, said: list[str], stuck
     assert [step.say for step in ADA.steps(SeenPerson(seen, lies))] == said
     progress = ADA.progress(SeenPerson(seen, lies))
     assert (progress is not None and progress.error is not None) is stuck
+
+
+HALF_MADE = [
+    (("group",), [("groupadd", "--gid", "1000", "--", "ada")]),
+    (("shadow",), [("pwconv",)]),
+    (("group", "shadow"), [("groupadd", "--gid", "1000", "--", "ada"), ("pwconv",)]),
+]
+
+
+@pytest.mark.parametrize(("lacks", "argvs"), HALF_MADE)
+def test_what_is_missing_of_an_account_is_added(host: FakeHost, lacks: tuple[str, ...], argvs: list[tuple[str, ...]]) -> None:
+    ADA.steps(SeenPerson(account(lacks=lacks), home()))[0].do(host)
+    assert host.commands.ran == argvs
+    assert host.accounts.forgotten
+    service = SystemAccount(account="ada", home=Path("/x"))
+    service.steps(account(lacks=lacks))[0].do(host)
+    assert host.commands.ran == argvs * 2
 
 
 CLOSED = [

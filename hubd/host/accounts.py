@@ -6,13 +6,17 @@ import grp
 import pwd
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account. closed: its expiry date has passed. comment: the full-name field."""
+    """One account. closed: its expiry date has passed. comment: the full-name field.
+
+    lacks: `shadow` and `group` where that file does not know it: what a program that was killed while it made it leaves.
+    """
 
     name: str
     uid: int
@@ -20,6 +24,7 @@ class Account:
     home: Path
     comment: str
     closed: bool
+    lacks: frozenset[str] = frozenset()
 
 
 class Accounts:
@@ -52,7 +57,13 @@ class Accounts:
             return self._groups.get(group)
 
     def _everybody(self) -> dict[str, Account]:
-        expired = self._expired()
+        rows = self._shadow_rows()
+        expired, groups = _expired(rows), {entry.gr_gid for entry in grp.getgrall()}
+
+        def lacks(entry: pwd.struct_passwd) -> frozenset[str]:
+            known = {"group": entry.pw_gid in groups, "shadow": not rows or entry.pw_name in rows}
+            return frozenset(name for name, there in known.items() if not there)
+
         return {
             entry.pw_name: Account(
                 entry.pw_name,
@@ -61,16 +72,21 @@ class Accounts:
                 Path(entry.pw_dir),
                 entry.pw_gecos,
                 entry.pw_name in expired,
+                lacks(entry),
             )
             for entry in pwd.getpwall()
         }
 
-    def _expired(self) -> frozenset[str]:
-        # The `spwd` module is gone in Python 3.13, so the file is read directly; its eighth field is a day count.
+    def _shadow_rows(self) -> dict[str, list[str]]:
+        # The `spwd` module is gone in Python 3.13, so the file is read directly.
         try:
             lines = self._shadow.read_text(errors="replace").splitlines()
         except OSError:
-            return frozenset()
-        today = time.time() // 86400
-        fields = (line.split(":") for line in lines)
-        return frozenset(row[0] for row in fields if len(row) > 7 and row[7].isdigit() and int(row[7]) <= today)
+            return {}
+        return {row[0]: row for row in (line.split(":") for line in lines)}
+
+
+def _expired(rows: Mapping[str, list[str]]) -> frozenset[str]:
+    """Whose last day has come. The eighth field is a count of days."""
+    today = time.time() // 86400
+    return frozenset(name for name, row in rows.items() if len(row) > 7 and row[7].isdigit() and int(row[7]) <= today)

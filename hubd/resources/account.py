@@ -33,7 +33,7 @@ class SystemAccount(Resource):
 
     def steps(self, seen: Account | None) -> tuple[Step, ...]:
         if seen:
-            return ()
+            return _completion(seen)
         argv = accounts.add_system_account(self.account, home=str(self.home))
         return (Step(f"make the system account {self.account}", lambda host: _run(host, argv)),)
 
@@ -70,7 +70,7 @@ class Person(Resource):
             return (Step(f"make the account {self.account}", lambda host: _run(host, argv)),)
         if seen.account.uid < FIRST_PERSON or not self._may_close(seen.account.home):
             return ()
-        steps = []
+        steps = [*_completion(seen.account)]
         if seen.account.closed:
             argv = accounts.open_account(self.account)
             steps.append(Step(f"open the account {self.account} again", lambda host: _run(host, argv)))
@@ -201,11 +201,21 @@ class HomeFolder(Resource):
         host.commands.run(("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)), user=self.account)
 
 
-def _run(host: Host, argv: tuple[str, ...]) -> None:
+def _run(host: Host, *argvs: tuple[str, ...]) -> None:
     try:
-        host.commands.run(argv)
+        for argv in argvs:
+            host.commands.run(argv)
     finally:
         host.accounts.forget()
+
+
+def _completion(account: Account) -> tuple[Step, ...]:
+    """What a killed useradd left to do: it writes one file after the other."""
+    argvs = {"group": accounts.add_own_group(account.name, account.gid), "shadow": accounts.add_shadow_entries()}
+    missing = [argv for name, argv in argvs.items() if name in account.lacks]
+    if not missing:
+        return ()
+    return (Step(f"complete the account {account.name}, which was half made", lambda host: _run(host, *missing)),)
 
 
 def _who(uid: int) -> str:

@@ -30,6 +30,16 @@ def add_group(name: str) -> Argv:
     return ("groupadd", "--system", "--", name)
 
 
+def add_own_group(name: str, gid: int) -> Argv:
+    """The group that belongs to an account and that has its number already."""
+    return ("groupadd", "--gid", str(gid), "--", name)
+
+
+def add_shadow_entries() -> Argv:
+    """An entry in the shadow file, without a password, for each account that has none there."""
+    return ("pwconv",)
+
+
 def delete_group(name: str) -> Argv:
     """Remove a group; files keep its number."""
     return ("groupdel", "--", name)
