@@ -161,6 +161,7 @@ def test_build_that_takes_too_long_is_ended_and_told(container: Container, tmp_p
         text = good.replace("environments:\n", f"environments:\n{entry}") + "builds: {time: 5 s}\n"
         container.write("/opt/hub/config.yaml", text, mode=0o640)
         container.hubd("apply", "--yes")
+        container.wait_until(lambda: bool(web.requests), "the build to ask for the package")
         assert container.pids("uv .*hubd-slow")
         container.wait_until(lambda: "took longer" in container.hubd("status", check=False).out, "what came of it", timeout=30)
         assert "hubd config set builds.time 10s" in container.hubd("status", check=False).out
