@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 LONGEST_TEXT = 600
+BYTES = {"T": 1024**4, "G": 1024**3, "M": 1024**2, "K": 1024}
+SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
 # What steers a terminal: colours and cursor moves, then titles and links, which end with a bell or another sequence.
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
@@ -27,6 +29,21 @@ def named(names: Sequence[str], limit: int = 8) -> str:
     if len(names) <= limit:
         return ", ".join(names)
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def size(count: float) -> str:
+    """`1G` for 1073741824 bytes: the largest unit that is exact."""
+    return next((f"{int(count) // each}{unit}" for unit, each in BYTES.items() if count % each == 0), str(int(count)))
+
+
+def duration(seconds: float) -> str:
+    """`1 h 30 min` for 5400."""
+    left, parts = int(seconds), []
+    for unit, each in SECONDS.items():
+        count, left = divmod(left, each)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0 s"
 
 
 def ago(seconds: float) -> str:

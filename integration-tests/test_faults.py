@@ -297,8 +297,11 @@ def test_marks_from_the_future_stop_nothing(hub_machine: HubMachine) -> None:
     later = time.time() + 86400
     digest = hub_machine.run(("/opt/hub/hub/bin/python", "-c", DIGEST)).out.strip()
     report = {"state": "failed", "job": "env-later", "digest": digest, "tries": 9, "what": "no", "why": "no", "ended": later}
-    hub_machine.write("/opt/hub/state/reports/env-later.json", json.dumps(report))
-    hub_machine.run(("chown", "hubd-build:", "/opt/hub/state/reports/env-later.json"))
+    order = {"digest": digest, "tries": 8, "at": later, "limits": {"memory": None, "cpu": None, "time": 7200}}
+    hub_machine.shell("mkdir -p /opt/hub/envs/later /opt/hub/state/reports/env-later")
+    hub_machine.write("/opt/hub/state/jobs/env-later.json", json.dumps({**order, "prefix": "/opt/hub/envs/later"}))
+    hub_machine.write("/opt/hub/state/reports/env-later/report.json", json.dumps(report))
+    hub_machine.run(("chown", "-R", "hubd-build:", "/opt/hub/state/reports/env-later"))
     hub_machine.run(("systemctl", "stop", "hubd"))
     record = json.loads(hub_machine.read(RECORD))
     record["last"] |= {"started": later, "ended": later}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import time
 import zipfile
@@ -43,10 +44,8 @@ def write_wheel(path: Path) -> None:
 def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
     """The machine while the environment `slow` is being built; it is taken away again afterwards."""
     good = hub_machine.read(CONFIG)
-    hub_machine.shell("rm -rf /opt/hub/cache/environments/uv/wheels-* /opt/hub/cache/environments/uv/archive-*/hubd_slow*")
     index.delays["slow"] = SLOWNESS
-    entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
-    put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))
+    put(hub_machine, with_slow(hub_machine, index))
     done = hub_machine.hubd("apply", "--yes")
     assert done.code == 0, done
     hub_machine.wait_until(lambda: "/" + SLOW in index.requests, "the build to ask for the slow package")
@@ -58,13 +57,22 @@ def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
     assert hub_machine.status()["state"] == "right", hub_machine.status()
 
 
+def with_slow(machine: HubMachine, index: WebServer) -> str:
+    """The config with the environment `slow` in it, which is in no cache."""
+    machine.shell("rm -rf /opt/hub/cache/environments/uv/wheels-* /opt/hub/cache/environments/uv/archive-*/hubd_slow*")
+    entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
+    return machine.read(CONFIG).replace("environments:\n", f"environments:\n{entry}")
+
+
 # A source package whose build tells what it could reach of what is not its own.
 NOSY = "hubd_nosy-1.0"
 BACKEND = r"""
 import os, subprocess, zipfile
 
 PLACES = ["/opt/hub/cache/server/x", "/opt/hub/cache/conda/x", "/opt/hub/server/lib/x", "/opt/hub/hub/x", "/opt/hub/envs/x",
-          "/opt/hub/envs/SCIENCE/x", "/opt/hub/state/x", "/opt/hub/kernels/everyone/x", "/etc/x", "/home/ada/x"]
+          "/opt/hub/envs/SCIENCE/x", "/opt/hub/state/x", "/opt/hub/kernels/everyone/x", "/etc/x", "/home/ada/x",
+          "/opt/hub/state/reports/x", "/opt/hub/state/reports/env-slow/report.json", "/opt/hub/state/reports/env-slow/x"]
+FOLDERS = ["/opt/hub/state/reports/env-slow", "/opt/hub/state/reports/env-nosy"]
 READ = ["/opt/hub/state/secrets", "/opt/hub/state/hub/cookie_secret", "/opt/hub/state/record.json", "/home/ada", "/etc/shadow"]
 
 def can_write(path):
@@ -81,8 +89,15 @@ def can_read(path):
         return False
     return True
 
+def can_move(path):
+    try:
+        os.rename(path, path + ".mine")
+    except OSError:
+        return False
+    return True
+
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    reached = [p for p in PLACES if can_write(p)] + [p for p in READ if can_read(p)]
+    reached = [p for p in PLACES if can_write(p)] + [p for p in READ if can_read(p)] + [p for p in FOLDERS if can_move(p)]
     if os.getuid() == 0 or not subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
         reached.append("root")
     info = "hubd_nosy-1.0.dist-info"
@@ -110,19 +125,55 @@ def write_nosy(folder: Path, science: str) -> Path:
     return path
 
 
-def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(hub_machine: HubMachine, tmp_path: Path) -> None:
-    good = hub_machine.read(CONFIG)
-    generation = hub_machine.run(("sh", "-c", f"basename $(ls -d /opt/hub/envs/{KERNEL}/*)")).out.strip()
+def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(building: HubMachine, tmp_path: Path) -> None:
+    generation = building.run(("sh", "-c", f"basename $(ls -d /opt/hub/envs/{KERNEL}/*)")).out.strip()
     write_nosy(tmp_path, f"{KERNEL}/{generation}")
-    with web_server(tmp_path, hub_machine.net.host) as web:
+    with web_server(tmp_path, building.net.host) as web:
         entry = f"  nosy:\n    packages: [ipykernel, 'hubd-nosy @ {web.url}/{NOSY}.tar.gz']\n    manager: uv\n"
-        put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))
-        done = hub_machine.hubd("apply", "--yes", "--wait")
-    assert done.code == 0, done
-    server = hub_machine.sign_in("ada").start_server()
+        put(building, building.read(CONFIG).replace("environments:\n", f"environments:\n{entry}"))
+        building.hubd("apply", "--yes")
+        # What runs as the same account at the same time is no nearer to it.
+        assert {"environment:slow", "environment:nosy"} <= going(building).keys()
+        building.wait_until(lambda: {"slow", "nosy"} <= set(kernels(building)), "both kernels", timeout=90)
+    server = building.sign_in("ada").start_server()
     assert server.run("import hubd_nosy; print(hubd_nosy.REACHED)", "nosy") == "[]\n"
+    for job in ("env-slow", "env-nosy"):
+        assert json.loads(building.read(f"/opt/hub/state/reports/{job}/report.json"))["state"] == "done"
+
+
+def test_what_an_older_hub_left_among_the_reports_is_cleared_away(hub_machine: HubMachine) -> None:
+    hub_machine.shell(
+        "cd /opt/hub/state/reports && chown root:hubd-build . && chmod 1770 . && echo '{}' > env-science.json && mkfifo x"
+        " && ln -s /etc l && mkdir env-gone && chown -hR hubd-build: env-science.json x l env-gone"
+    )
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.run(("stat", "-c", "%U:%G %a", "/opt/hub/state/reports")).out == "root:root 711\n"
+    assert not {"env-science.json", "x", "l", "env-gone"} & set(hub_machine.run(("ls", "/opt/hub/state/reports")).out.split())
+    assert hub_machine.changes() == []
+
+
+def test_build_that_takes_too_long_is_ended_and_told_and_tried_again_with_more_time(
+    hub_machine: HubMachine, index: WebServer
+) -> None:
+    good = hub_machine.read(CONFIG)
+    spec = hub_machine.read(f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json")
+    index.delays["slow"] = 60
+    put(hub_machine, with_slow(hub_machine, index) + "builds: {time: 5 s, memory: 512M, cpu: 0.5}\n")
+    hub_machine.hubd("apply", "--yes")
+    limits = {name: hub_machine.show(JOB, name) for name in ("MemoryMax", "CPUQuotaPerSecUSec", "RuntimeMaxUSec")}
+    assert limits == {"MemoryMax": str(512 * 2**20), "CPUQuotaPerSecUSec": "500ms", "RuntimeMaxUSec": "5s"}
+    hub_machine.wait_until(lambda: "took longer" in hub_machine.hubd("status", check=False).out, "what came of it", timeout=30)
+    shown = hub_machine.hubd("status", check=False).out
+    told = ("env-slow took longer than builds.time (5 s)", "it was ended while installing", "hubd config set builds.time 10s")
+    assert all(words in shown for words in told), shown
+    assert not hub_machine.shell("pgrep -fa '[h]ubd-slow' || true").out, "nothing of it goes on"
+    index.delays.clear()
+    hub_machine.hubd("config", "set", "builds.time", "5min")
+    hub_machine.wait_until(lambda: "slow" in kernels(hub_machine), "the kernel, without anybody asking", timeout=90)
+    assert hub_machine.read(f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json") == spec, "nothing else is built anew"
     put(hub_machine, good)
     hub_machine.hubd("apply", "--yes", "--wait")
+    assert hub_machine.status()["state"] == "right"
 
 
 def put(machine: HubMachine, text: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubd.config import units
+from hubd.words import duration
 
 SIZES = [
     ("1G", 1024**3),
@@ -99,7 +100,7 @@ def test_anything_else_is_refused(unit: units.Unit, written: object) -> None:
 @given(st.integers(min_value=1, max_value=10**15))
 def test_what_is_shown_is_read_back(number: int) -> None:
     assert units.parse_size(units.show_size(number)) == number
-    assert units.parse_duration(units.show_duration(number)) == number
+    assert units.parse_duration(duration(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,8 @@ def test_what_is_shown_is_read_back(number: int) -> None:
         (units.show_size(1024**3), "1G"),
         (units.show_size(1536 * 1024**2), "1536M"),
         (units.show_size(1000), 1000),
-        (units.show_duration(5400), "1 h 30 min"),
-        (units.show_duration(86400), "1 d"),
+        (duration(5400), "1 h 30 min"),
+        (duration(86400), "1 d"),
         (units.show_cores(2.0), 2),
         (units.show_cores(0.5), 0.5),
     ],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import FakeCommands
 
-from hubd.errors import HubdError
+from hubd.errors import CommandFailed, HubdError
 from hubd.host.web import Web
 from hubd.jobs import smoke_kernel
 from hubd.jobs.run import run
+from hubd.jobs.work import Work
 
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
 
@@ -44,6 +46,7 @@ class Rig:
             "drop": ["share/unwanted"],
             "result": str(self.report),
             "tries": 0,
+            "limits": {"memory": None, "cpu": None, "time": 7200},
         }
 
     def run(self, **change: Any) -> int:
@@ -103,6 +106,25 @@ def test_condas_exit_code_alone_is_not_believed(rig: Rig) -> None:
     assert rig.run(manager="conda") == 1
     assert rig.told["state"] == "failed"
     assert not rig.is_marked
+
+
+def test_a_program_is_ended_when_the_time_of_its_job_is_over(rig: Rig) -> None:
+    def hangs(argv: tuple[str, ...]) -> None:
+        raise CommandFailed(argv, code=None, output="")
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip"] = hangs
+    assert rig.run(limits={"memory": None, "cpu": None, "time": 600}) == 1
+    assert 590 < rig.commands.options[0]["timeout"] <= 600
+    assert rig.told["what"] == "env-science took longer than builds.time (10 min)"
+    assert rig.told["fix"] == "If it may take longer: hubd config set builds.time 20min"
+
+
+def test_what_a_program_may_take_is_what_others_left_of_the_time(rig: Rig) -> None:
+    work = Work(rig.spec, rig.commands, Web(), print, began=time.monotonic() - 7000)  # type: ignore[arg-type]
+    work.run(("x",))
+    assert 190 < rig.commands.options[0]["timeout"] <= 200
+    Work(rig.spec, rig.commands, Web(), print, began=time.monotonic() - 7300).run(("x",))  # type: ignore[arg-type]
+    assert rig.commands.options[1]["timeout"] == 0
 
 
 FAILURES = [

@@ -21,6 +21,7 @@ from hubd.resources.environment import Environment
 from hubd.resources.file import File
 from hubd.resources.service import Answering, Service
 from hubd.resources.unit import Unit
+from hubd.tools.job_limits import JobLimits
 from hubd.tools.program import Program, service_text
 
 FULL = """\
@@ -105,7 +106,20 @@ def test_what_holds_secrets_is_closed() -> None:
     assert modes["file:/srv/hub/state/servers.json"] == (0o600, "root", "root")
     assert modes["file:/srv/hub/state/jupyterhub.json"] == (0o640, "root", "hubd-hub")
     assert modes["directory:/srv/hub/state/proxy/rules"] == (0o3770, "root", "hubd-proxy")
+    # A build writes into a folder of its own below, and puts nothing beside it.
+    assert modes["directory:/srv/hub/state/reports"] == (0o711, "root", "root")
     assert modes["file:/etc/sudoers.d/hubd"][0] == 0o440
+
+
+def test_limits_of_builds_reach_each_of_them_and_build_nothing_anew() -> None:
+    def builds(text: str) -> dict[str, Any]:
+        return {each.id: each for each in by_id(wanted(text)).values() if isinstance(each, Environment | Conda)}
+
+    before, after = builds(FULL), builds(FULL + "builds: {memory: 4G, cpu: 1.5, time: 30 min}\n")
+    assert len(after) == 5
+    assert {each.limits for each in before.values()} == {JobLimits(memory=None, cpu=None, time=7200)}
+    assert {each.limits for each in after.values()} == {JobLimits(memory=4 * 2**30, cpu=1.5, time=1800)}
+    assert {identity: each.prefix for identity, each in after.items()} == {i: each.prefix for i, each in before.items()}
 
 
 def programs(wish: Wanted) -> dict[str, Program]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import pytest
 from fakes import FakeHost, Owners
 
 from hubd.errors import HubdError
+from hubd.host import files
 from hubd.host.init import UnitState
 from hubd.resources import job as jobs
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import MARK, Environment, Generations, NoEnvironment, SeenGenerations
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
+from hubd.resources.reports import Reports
+from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.tools.program import Program
 
 FAILURE = {"what": "no such package", "why": "nunpy", "ended": 1000, "tries": 1}
 
@@ -26,6 +32,21 @@ def folder(host: FakeHost) -> Path:
     host.layout.reports.mkdir(parents=True)
     host.layout.jobs.mkdir()
     return host.layout.reports
+
+
+def tried(host: FakeHost, job: str, report: Any = None, *, digest: str = "d", limits: JobLimits = USUAL, **order: Any) -> Path:
+    """A job that was started and left this report: a mapping, or the text of the file. Gives the place of the report."""
+    whole = {"digest": digest, "limits": asdict(limits), "tries": 0, "at": host.now, **order}
+    (host.layout.jobs / f"{job}.json").write_text(json.dumps(whole))
+    path = jobs.result_path(host.layout, job)
+    path.parent.mkdir(exist_ok=True)
+    if report is not None:
+        path.write_text(report if isinstance(report, str) else json.dumps({"digest": digest, **report}))
+    return path
+
+
+def seen_of(host: FakeHost, job: str = "env-a", limits: JobLimits = USUAL) -> SeenJob:
+    return observe_job(host, job, complete=False, digest="d", limits=limits)
 
 
 def environment(**options: Any) -> Environment:
@@ -39,6 +60,7 @@ DIGEST = [
     # What does not change what is built builds nothing anew.
     ({"needs": ("x:y",), "touches": "all"}, True),
     ({"conda": Path("/elsewhere")}, True),
+    ({"limits": JobLimits(memory=2**30, cpu=1, time=60)}, True),
     ({"packages": ("numpy", "scipy")}, False),
     ({"manager": "conda"}, False),
     ({"channels": ("conda-forge",)}, False),
@@ -117,6 +139,7 @@ def test_the_failure_tells_what_the_job_said() -> None:
 REMOVED = {
     "what": "env-a left nothing", "why": "what it made is not there any more", "ended": 0, "tries": 0, "retry": True,
 }  # fmt: skip
+KILLED_ONCE = {"what": "env-a was killed", "why": "it ended without a word", "ended": 0, "tries": 0, "retry": True}
 REPORTS: list[tuple[Any, bool, SeenJob]] = [
     # report, whether its unit runs, seen
     (None, False, SeenJob()),
@@ -124,28 +147,27 @@ REPORTS: list[tuple[Any, bool, SeenJob]] = [
     ({"state": "running", "phase": "solving"}, True, SeenJob(going="solving")),
     # It ended well, and what it made was removed.
     ({"state": "done"}, False, SeenJob(failure=REMOVED)),
-    ({"state": "failed", "what": "x"}, False, SeenJob(failure={"state": "failed", "what": "x"})),
+    ({"state": "failed", "what": "x"}, False, SeenJob(failure={"state": "failed", "what": "x", "digest": "d"})),
     # Killed: it may be tried at once.
     (
         {"state": "running", "phase": "solving"},
         False,
-        SeenJob(failure={"what": "env-a was killed", "why": "it ended without a word", "ended": 0, "tries": 0, "retry": True}),
+        SeenJob(failure=KILLED_ONCE),
     ),
-    ("garbage", False, SeenJob()),
-    ([1], False, SeenJob()),
-    ("deep", False, SeenJob()),
+    # What is no report says as much as none.
+    ("{", False, SeenJob(failure=KILLED_ONCE)),
+    ("[1]", False, SeenJob(failure=KILLED_ONCE)),
+    ("[" * 100_000, False, SeenJob(failure=KILLED_ONCE)),
 ]
 
 
 @pytest.mark.parametrize(("report", "runs", "seen"), REPORTS)
 def test_what_is_seen_of_a_job(host: FakeHost, folder: Path, report: Any, runs: bool, seen: SeenJob) -> None:
     if report is not None:
-        (folder / "env-a.json").write_text(
-            {"garbage": "{", "deep": "[" * 100_000}.get(report) if isinstance(report, str) else json.dumps(report)
-        )
+        tried(host, "env-a", report)
     if runs:
         host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "active")
-    found = observe_job(host, "env-a", complete=False)
+    found = seen_of(host)
     assert (found.complete, found.going, found.failure) == (seen.complete, seen.going, seen.failure)
     if found.failure and found.failure.get("ended") == 0:
         assert is_due(found)
@@ -160,8 +182,8 @@ def test_a_job_that_is_always_killed_or_never_of_use_is_not_started_for_ever(
     host: FakeHost, folder: Path, tries: int, passed: int, due: bool, state: str
 ) -> None:
     # A machine with too little memory would be busy with nothing else.
-    (folder / "env-a.json").write_text(json.dumps({"state": state, "tries": tries, "at": host.now - passed}))
-    assert is_due(observe_job(host, "env-a", complete=False)) is due
+    tried(host, "env-a", {"state": state, "tries": tries, "at": host.now - passed})
+    assert is_due(seen_of(host)) is due
 
 
 def test_a_job_that_never_comes_to_a_report_is_not_started_for_ever(host: FakeHost, folder: Path, owners: Owners) -> None:
@@ -184,32 +206,45 @@ def test_a_job_that_never_comes_to_a_report_is_not_started_for_ever(host: FakeHo
 
 def test_a_finished_product_costs_no_question(host: FakeHost) -> None:
     host.init = None  # type: ignore[assignment]
-    assert observe_job(host, "env-a", complete=True) == SeenJob(complete=True)
+    assert observe_job(host, "env-a", complete=True, digest="d") == SeenJob(complete=True)
 
 
 def test_a_report_that_is_a_link_is_not_followed(host: FakeHost, folder: Path) -> None:
     # The build account owns that folder; hubd reads as root.
     secret = host.layout.state / "secret"
-    secret.write_text('{"state": "failed", "what": "the secret"}')
-    (folder / "env-a.json").symlink_to(secret)
-    assert observe_job(host, "env-a", complete=False).failure is None
+    secret.write_text('{"state": "failed", "digest": "d", "what": "the secret"}')
+    tried(host, "env-a").symlink_to(secret)
+    assert seen_of(host).failure == KILLED_ONCE
 
 
 def test_asking_lets_failed_and_killed_jobs_be_tried_again_and_leaves_running_ones(host: FakeHost, folder: Path) -> None:
     for name, state in (("failed", "failed"), ("killed", "running"), ("runs", "running"), ("done", "done")):
-        (folder / f"{name}.json").write_text(json.dumps({"state": state}))
-        (host.layout.jobs / f"{name}.json").touch()
+        tried(host, name, {"state": state})
     host.init.units["hubd-job-runs.service"] = UnitState("hubd-job-runs.service", True, "active")
     jobs.forget_failures(host)
-    assert os.listdir(folder) == os.listdir(host.layout.jobs) == ["runs.json"]
+    assert (os.listdir(folder), jobs.orders(host.layout)) == (["runs"], ("runs",))
+
+
+def test_a_job_that_is_just_being_started_is_not_forgotten(host: FakeHost, folder: Path, owners: Owners) -> None:
+    forgets = threading.Thread(target=jobs.forget_failures, args=(host,))
+
+    def asked_meanwhile(program: Program) -> None:
+        running = host.init.units.pop(program.name)
+        forgets.start()
+        forgets.join(0.2)
+        host.init.units[program.name] = running
+
+    host.init.on_run = asked_meanwhile
+    start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
+    forgets.join()
+    assert (os.listdir(folder), jobs.orders(host.layout)) == (["env-a"], ("env-a",))
 
 
 def test_what_else_lies_among_the_reports_is_not_even_looked_at(host: FakeHost, folder: Path) -> None:
-    # Builds may write there: a folder of that name, names that no job has.
-    (folder / "a.json").mkdir()
+    # In an older hub builds could write there.
     for name in ("b.json", "../b.json", "\x1b[2J.json", "-x.json"):
         (folder / name).write_text('{"state": "failed"}')
-    (host.layout.jobs / "a.json").touch()
+    tried(host, "a").mkdir()
     jobs.forget_failures(host)
     assert sorted(os.listdir(folder)) == sorted({"b.json", "\x1b[2J.json", "-x.json"})
     assert phases(host, ["a"]) == {}
@@ -231,16 +266,16 @@ TEXTS_OF_A_BUILD = [
 @pytest.mark.parametrize("key", ["what", "why", "fix"])
 def test_the_words_of_a_build_are_made_safe_for_a_screen(host: FakeHost, folder: Path, key: str, said: str, told: str) -> None:
     # The packages that are built run code of their own, which can write this file.
-    (folder / "env-a.json").write_text(json.dumps({"state": "failed", key: said}))
-    failure = observe_job(host, "env-a", complete=False).failure
+    tried(host, "env-a", {"state": "failed", key: said})
+    failure = seen_of(host).failure
     assert failure is not None
     assert failure[key] == told
 
 
 def test_a_phase_is_made_safe_too(host: FakeHost, folder: Path) -> None:
-    (folder / "env-a.json").write_text(json.dumps({"state": "running", "phase": "\x1b[2Jsolving" + "!" * 9999}))
+    tried(host, "env-a", {"state": "running", "phase": "\x1b[2Jsolving" + "!" * 9999})
     host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "active")
-    going = observe_job(host, "env-a", complete=False).going
+    going = seen_of(host).going
     assert (going[:8], len(going)) == ("solving!", 600)
     assert phases(host, ["env-a", "env-b"]) == {"env-a": going}
 
@@ -250,7 +285,7 @@ ODD = [
     {"tries": -(10**400), "ended": -1, "at": -1},
     {"tries": float("nan"), "ended": float("-inf"), "at": float("inf")},
     {"tries": [3], "ended": {"a": 1}, "at": None, "what": 7, "why": ["x"], "fix": None},
-    {"digest": ["d"], "what": {}, "why": True},
+    {"what": {}, "why": True},
 ]
 
 
@@ -259,8 +294,8 @@ ODD = [
 def test_numbers_and_types_that_make_no_sense_hurt_nobody(
     host: FakeHost, folder: Path, owners: Owners, odd: dict[str, Any], state: str
 ) -> None:
-    (folder / "env-a.json").write_text(json.dumps({"state": state, "digest": "d", **odd}))
-    seen = observe_job(host, "env-a", complete=False, digest="d")
+    tried(host, "env-a", {"state": state, **odd})
+    seen = seen_of(host)
     assert is_due(seen)
     assert not environment().steps(seen)[0].say.endswith(("7", "{}"))
     json.dumps(failure_of(seen, "x").what).encode("ascii")
@@ -269,35 +304,55 @@ def test_numbers_and_types_that_make_no_sense_hurt_nobody(
 
 
 def test_a_report_names_no_other_job(host: FakeHost, folder: Path) -> None:
-    (folder / "env-a.json").write_text(json.dumps({"state": "running", "job": "../../etc/passwd", "tries": 9}))
-    failure = observe_job(host, "env-a", complete=False).failure
+    tried(host, "env-a", {"state": "running", "job": "../../etc/passwd", "tries": 9})
+    failure = seen_of(host).failure
     assert failure is not None
     assert failure["what"] == "env-a was killed"
 
 
 def test_a_report_without_end_is_none(host: FakeHost, folder: Path) -> None:
-    (folder / "env-a.json").write_bytes(b'{"state": "failed", "what": "' + b"x" * jobs.LONGEST_REPORT + b'"}')
-    assert observe_job(host, "env-a", complete=False).failure is None
+    tried(host, "env-a", {"state": "failed", "what": "x" * jobs.LONGEST_REPORT})
+    assert seen_of(host).failure == KILLED_ONCE
 
 
-def test_a_pipe_or_a_folder_in_the_place_of_a_report_keeps_nobody_waiting(
-    host: FakeHost, folder: Path, owners: Owners
-) -> None:
-    os.mkfifo(folder / "env-a.json")
-    (folder / "env-b.json").mkdir()
-    (folder / "env-b.json/x").touch()
-    (folder / "env-c.json").symlink_to(host.layout.state)
+def test_a_pipe_or_a_folder_in_the_place_of_a_report_keeps_nobody_waiting(host: FakeHost, folder: Path, owners: Owners) -> None:
+    os.mkfifo(tried(host, "env-a"))
+    tried(host, "env-b").mkdir()
+    (jobs.result_path(host.layout, "env-b") / "x").touch()
+    tried(host, "env-c").symlink_to(host.layout.state)
     for job in ("env-a", "env-b", "env-c"):
-        assert observe_job(host, job, complete=False) == SeenJob(now=host.now)
+        seen = seen_of(host, job)
+        assert seen.failure is not None and seen.failure["what"] == f"{job} was killed"
         start_job(host, job, {"digest": "d"}, cache="geo", writable=())
-    # Else the job could not tell how it went.
-    assert os.listdir(folder) == []
+        # Else the job could not tell how it went.
+        assert os.listdir(folder / job) == []
     assert host.layout.state.is_dir()
+
+
+IN_THE_WAY: list[tuple[str, Callable[[Path], object]]] = [
+    ("a report of an older hub", Path.touch),
+    ("a pipe", os.mkfifo),
+    ("a link", lambda path: path.symlink_to(path.parent.parent)),
+    ("a folder of somebody's", lambda path: (path.mkdir(mode=0o777), (path / "x").mkdir())),
+]
+
+
+@pytest.mark.parametrize(("what", "lay"), IN_THE_WAY)
+def test_each_job_starts_with_an_empty_folder_of_its_own(
+    host: FakeHost, folder: Path, owners: Owners, what: str, lay: Callable[[Path], object]
+) -> None:
+    lay(folder / "env-a")
+    start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
+    found = files.look(folder / "env-a")
+    assert found is not None
+    assert (found.kind, found.mode, found.owner, found.group) == ("directory", 0o700, "hubd-build", "hubd-build")
+    assert os.listdir(folder / "env-a") == []
+    assert sorted(os.listdir(host.layout.state)) == ["jobs", "reports"]
 
 
 def test_jobs_under_way_by_name(host: FakeHost, folder: Path) -> None:
     for name, state in (("a", "running"), ("b", "running"), ("c", "done")):
-        (folder / f"{name}.json").write_text(json.dumps({"state": state, "phase": "solving"}))
+        tried(host, name, {"state": state, "phase": "solving"})
     host.init.units["hubd-job-a.service"] = UnitState("hubd-job-a.service", True, "active")
     # One that hides its report is under way all the same.
     host.init.units["hubd-job-d.service"] = UnitState("hubd-job-d.service", True, "activating")
@@ -311,14 +366,12 @@ def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, 
     properties = dict(program.properties)
     assert program.user == "hubd-build"
     assert not program.restart and not program.install
-    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache}/geo {host.layout.reports}"
+    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache}/geo {folder}/env-science"
     assert str(host.layout.secrets) in properties["InaccessiblePaths"]
     assert (properties["NoNewPrivileges"], properties["ProtectSystem"], properties["ProtectHome"]) == ("yes", "strict", "yes")
     spec = json.loads(Path(program.argv[-1]).read_text())
     assert spec["tries"] == 0
-    assert spec["result"] == str(folder / "env-science.json")
-    from hubd.host import files
-
+    assert spec["result"] == str(folder / "env-science/report.json")
     seen, parent = files.look(prefix), files.look(prefix.parent)
     assert seen is not None and parent is not None
     assert (seen.owner, parent.owner != "hubd-build") == ("hubd-build", True)
@@ -328,10 +381,138 @@ def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, 
 
 
 def test_tries_are_counted_for_the_same_wish_only(host: FakeHost, folder: Path, owners: Owners) -> None:
-    (folder / "env-a.json").write_text(json.dumps({"state": "failed", "digest": "d", "tries": 3}))
-    for digest, tries in (("d", 3), ("other", 0)):
-        start_job(host, "env-a", {"digest": digest}, cache="geo", writable=())
+    less = JobLimits(time=60)
+    for digest, limits, tries in (("d", USUAL, 3), ("other", USUAL, 0), ("d", less, 0)):
+        tried(host, "env-a", {"state": "failed", "tries": 3})
+        start_job(host, "env-a", {"digest": digest}, cache="geo", writable=(), limits=limits)
         assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
+
+
+LIMITED = [
+    (USUAL, {"MemoryMax": "infinity", "CPUQuota": "", "RuntimeMaxSec": "7200"}),
+    (JobLimits(memory=2**30, cpu=1.5, time=60), {"MemoryMax": "1073741824", "CPUQuota": "150%", "RuntimeMaxSec": "60"}),
+]
+
+
+@pytest.mark.parametrize(("limits", "properties"), LIMITED)
+@pytest.mark.parametrize("kind", ["environment", "conda"])
+def test_the_limits_of_a_build_are_those_of_its_unit(
+    host: FakeHost, tmp_path: Path, folder: Path, owners: Owners, kind: str, limits: JobLimits, properties: dict[str, str]
+) -> None:
+    wish = environment(folder=tmp_path / "e", limits=limits) if kind == "environment" else conda(tmp_path, limits=limits)
+    wish.steps(wish.observe(host))[0].do(host)
+    (program,) = host.init.started.values()
+    assert program.remembered
+    assert properties.items() <= dict(program.properties).items()
+    assert json.loads(Path(program.argv[-1]).read_text())["limits"]["time"] == limits.time
+
+
+def test_a_build_that_runs_is_left_alone_when_its_limits_change(host: FakeHost, folder: Path) -> None:
+    tried(host, "env-science", {"state": "running", "phase": "solving"}, digest=environment().digest)
+    host.init.units["hubd-job-env-science.service"] = UnitState("hubd-job-env-science.service", True, "active")
+    wish = environment(limits=JobLimits(time=60))
+    assert (wish.steps(wish.observe(host)), wish.observe(host).going) == ((), "solving")
+
+
+SMALL = JobLimits(memory=2**30, cpu=1, time=5400)
+OVERRUN = [
+    # how systemd calls it, the limits, what is told, and what to do about it
+    ("timeout", SMALL, "env-a took longer than builds.time (1 h 30 min)", "hubd config set builds.time 3h"),
+    ("timeout", USUAL, "env-a took longer than builds.time (2 h)", "hubd config set builds.time 4h"),
+    ("oom-kill", SMALL, "env-a needed more than builds.memory (1G)", "hubd config set builds.memory 2G"),
+    ("oom-kill", USUAL, "env-a ran out of memory", "Give the machine more memory"),
+    ("signal", SMALL, "env-a was killed", ""),
+    ("exit-code", SMALL, "env-a was killed", ""),
+]
+
+
+@pytest.mark.parametrize(("result", "limits", "what", "fix"), OVERRUN)
+def test_a_build_that_met_a_limit_is_told_so_with_the_cure(
+    host: FakeHost, folder: Path, result: str, limits: JobLimits, what: str, fix: str
+) -> None:
+    tried(host, "env-a", {"state": "running", "phase": "solving", "tries": 1}, limits=limits, at=host.now)
+    host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "failed", result=result)
+    error = failure_of(seen_of(host, limits=limits), "")
+    assert (error.what, fix in error.fix) == (what, True)
+    assert error.why == ("it was ended while solving" if fix else "it ended without a word")
+
+
+def test_a_build_that_took_too_long_is_tried_again_later_and_at_once_with_other_limits(host: FakeHost, folder: Path) -> None:
+    # Its last words may be as old as the limit is long.
+    tried(host, "env-a", {"state": "running", "at": host.now}, limits=SMALL, at=host.now)
+    host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "failed", result="timeout")
+    host.now += SMALL.time + 299
+    assert not is_due(seen_of(host, limits=SMALL))
+    assert seen_of(host, limits=USUAL) == SeenJob(now=host.now)
+    host.now += 1
+    assert is_due(seen_of(host, limits=SMALL))
+
+
+@pytest.mark.parametrize("kind", ["environment", "conda"])
+def test_a_failure_counts_within_the_limits_that_it_happened_in(host: FakeHost, folder: Path, tmp_path: Path, kind: str) -> None:
+    def wish(limits: JobLimits) -> Environment | Conda:
+        return environment(folder=tmp_path / "e", limits=limits) if kind == "environment" else conda(tmp_path, limits=limits)
+
+    job, digest = ("env-science", environment().digest) if kind == "environment" else ("conda", "0" * 64)
+    tried(host, job, {"state": "failed", "ended": host.now}, digest=digest, limits=SMALL)
+    assert [len(wish(limits).steps(wish(limits).observe(host))) for limits in (SMALL, USUAL)] == [0, 1]
+
+
+def stray(path: Path, how: str) -> None:
+    {"file": Path.touch, "folder": Path.mkdir, "link": lambda each: each.symlink_to("/"), "pipe": os.mkfifo}[how](path)
+
+
+STRAYS = [
+    ("env-a.json", "file"), (".env-a.json.0123.hubd-new", "file"), ("\x1b[2J", "file"), ("env-gone", "folder"), ("env-b", "pipe"),
+    ("env-c", "link"), (".env-a.0123.hubd-gone", "folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "how"), STRAYS)
+def test_what_is_no_report_of_a_job_is_cleared_away(host: FakeHost, folder: Path, tmp_path: Path, name: str, how: str) -> None:
+    tried(host, "env-a", {"state": "failed"}, prefix=str(tmp_path))
+    stray(folder / name, how)
+    wish = Reports()
+    (step,) = wish.steps(wish.observe(host))
+    assert step.say == "clear away 1 reports and orders that no build needs"
+    step.do(host)
+    assert (os.listdir(folder), os.listdir(host.layout.jobs)) == (["env-a"], ["env-a.json"])
+    assert wish.steps(wish.observe(host)) == ()
+
+
+def test_what_is_in_the_place_of_a_jobs_folder_is_cleared_away(host: FakeHost, folder: Path, tmp_path: Path) -> None:
+    tried(host, "env-a", prefix=str(tmp_path)).parent.rmdir()
+    (folder / "env-a").symlink_to("/")
+    wish = Reports()
+    wish.steps(wish.observe(host))[0].do(host)
+    assert (os.listdir(folder), os.listdir(host.layout.jobs)) == ([], ["env-a.json"])
+
+
+@pytest.mark.parametrize(("there", "runs", "kept"), [(True, False, True), (False, True, True), (False, False, False)])
+def test_a_job_without_its_product_is_no_more(
+    host: FakeHost, folder: Path, tmp_path: Path, there: bool, runs: bool, kept: bool
+) -> None:
+    tried(host, "env-a", {"state": "failed"}, prefix=str(tmp_path / "envs/a"))
+    if there:
+        (tmp_path / "envs/a").mkdir(parents=True)
+    if runs:
+        host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "activating")
+    wish = Reports()
+    for step in wish.steps(wish.observe(host)):
+        step.do(host)
+    assert [os.listdir(each) for each in (folder, host.layout.jobs)] == ([["env-a"], ["env-a.json"]] if kept else [[], []])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"prefix": 7}', '{"prefix": ""}'])
+def test_an_order_that_names_no_product_goes(host: FakeHost, folder: Path, text: str) -> None:
+    (host.layout.jobs / "env-a.json").write_text(text)
+    wish = Reports()
+    assert wish.observe(host) == (host.layout.jobs / "env-a.json",)
+
+
+def test_reports_are_not_cleared_while_jobs_are_started() -> None:
+    # A folder that was just made for a job would be taken for one that nobody needs.
+    assert Reports.lane == Environment.lane == Conda.lane != ""
 
 
 def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path, owners: Owners) -> None:
@@ -379,7 +560,7 @@ def test_an_environment_whose_interpreter_is_gone_is_built_again(
     needed = ("R",) if wish.smoke == "R" else ("python", *wish.programs)
     paths = {each: program(wish.prefix, each) for each in needed}
     (wish.prefix / MARK).write_text("x")
-    (folder / "env-science.json").write_text(json.dumps({"state": "done", "digest": wish.digest}))
+    tried(host, "env-science", {"state": "done"}, digest=wish.digest)
     assert wish.steps(wish.observe(host)) == ()
     harm(paths[name])
     (step,) = wish.steps(wish.observe(host))
@@ -446,8 +627,8 @@ def test_generations_of_another_label_are_not_ours(host: FakeHost, tmp_path: Pat
     assert wish.observe(host).surplus == ("server-1",)
 
 
-def conda(tmp_path: Path) -> Conda:
-    return Conda(prefix=tmp_path / "conda", url="https://x/m.sh", sha256="0" * 64)
+def conda(tmp_path: Path, limits: JobLimits = USUAL) -> Conda:
+    return Conda(prefix=tmp_path / "conda", url="https://x/m.sh", sha256="0" * 64, limits=limits)
 
 
 def test_conda_is_there_when_its_own_mark_is(host: FakeHost, tmp_path: Path, folder: Path) -> None:

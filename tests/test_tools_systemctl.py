@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hubd.tools import systemctl
@@ -78,6 +79,8 @@ def test_a_transient_unit() -> None:
     )
     argv = systemctl.run_transient(program)
     assert argv[:3] == ("systemd-run", "--quiet", "--collect")
+    # Of a job, systemd is asked afterwards how it ended.
+    assert "--collect" not in systemctl.run_transient(replace(program, remembered=True))
     end = argv.index("--")
     assert argv[end + 1 :] == ("/x/bin/lab", "--a=$HOME", "-x") or argv[end + 1 :] == ("/x/bin/lab", "--a=$$HOME", "-x")
     assert set(argv[3:end]) >= {

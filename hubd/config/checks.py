@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hubd.config.section import Finding, names, written_as
+from hubd.config.units import parse_cores, parse_duration, parse_size
 
 REQUIREMENT = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9][A-Za-z0-9._-]*)")
+# JupyterLab alone takes more, and so does any build; somebody forgot a letter.
+LEAST_MEMORY = 128 * 1024**2
+# With less a server is not up before its start is given up; 1e-9 would be given to systemd as 1 %.
+LEAST_CPU = 0.05
+# In seconds. A number alone means seconds, which is hardly ever meant; what is beyond a week ends nothing that hangs.
+LEAST_TIME, MOST_TIME = 5, 7 * 86400
 KERNEL_PACKAGES = {"python": ("ipykernel",), "R": ("r-irkernel",)}
+
+
+def too_little(written: Mapping[str, Any], purpose: str) -> Iterator[Finding]:
+    """Less `memory` or `cpu` than anything can work with. purpose: what it is too little for."""
+    memory, cpu = written.get("memory"), written.get("cpu")
+    with contextlib.suppress(ValueError):  # what is no size at all is told by its type
+        if memory is not None and parse_size(memory) < LEAST_MEMORY:
+            yield ("memory",), f"`{memory}` is too little for {purpose}", "write at least 128M, such as 1G"
+    with contextlib.suppress(ValueError):
+        if cpu is not None and parse_cores(cpu) < LEAST_CPU:
+            yield ("cpu",), f"`{cpu}` is too little for {purpose}", f"write at least {LEAST_CPU}, such as 0.5"
+
+
+def odd_time(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """A `time` in which nothing can be built, or that is no limit at all."""
+    time = written.get("time")
+    with contextlib.suppress(ValueError):
+        seconds = LEAST_TIME if time is None else parse_duration(time)
+        if seconds < LEAST_TIME:
+            yield ("time",), f"`{time}` is too short for a build", "write at least 5 s, such as 2 h"
+        elif seconds > MOST_TIME:
+            yield ("time",), f"`{time}` is longer than any build takes", "write at most 7 d, such as 2 h"
 
 
 def unknown_members(written: Mapping[str, Any]) -> Iterator[Finding]:

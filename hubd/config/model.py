@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, create_model
 
-from hubd.config.checks import missing_kernel, plugins_twice, shared_ports, unknown_default, unknown_members
+from hubd.config.checks import (
+    missing_kernel,
+    odd_time,
+    plugins_twice,
+    shared_ports,
+    too_little,
+    unknown_default,
+    unknown_members,
+)
 from hubd.config.names import (
     AbsolutePath,
     Accounts,
@@ -25,14 +32,9 @@ from hubd.config.names import (
     Url,
 )
 from hubd.config.section import ByName, Finding, Section, twice
-from hubd.config.units import Cores, Duration, Size, parse_cores, parse_size
+from hubd.config.units import Cores, Duration, Size
 
 INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
-
-# JupyterLab alone takes more; somebody forgot a letter.
-LEAST_MEMORY = 128 * 1024**2
-# With less a server is not up before its start is given up; 1e-9 would be given to systemd as 1 %.
-LEAST_CPU = 0.05
 
 
 class Group(Section):
@@ -76,14 +78,24 @@ class Limits(Section):
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        memory = written.get("memory")
-        with contextlib.suppress(ValueError):  # what is no size at all is told by its type
-            if memory is not None and parse_size(memory) < LEAST_MEMORY:
-                yield ("memory",), f"`{memory}` is too little for a server to start", "write at least 128M, such as 1G"
-        cpu = written.get("cpu")
-        with contextlib.suppress(ValueError):
-            if cpu is not None and parse_cores(cpu) < LEAST_CPU:
-                yield ("cpu",), f"`{cpu}` is too little for a server to start", f"write at least {LEAST_CPU}, such as 0.5"
+        yield from too_little(written, "a server to start")
+
+
+class Builds(Section):
+    """What each build of an environment may use."""
+
+    memory: Size | None = Field(default=None, description="Memory for each build; null for no limit.", examples=["4G"])
+    cpu: Cores | None = Field(default=None, description="Processor cores for each build; null for no limit.", examples=[2])
+    time: Duration = Field(
+        default=7200,
+        description="How long a build may take, its wait for other builds included, until it is ended.",
+        examples=["2 h"],
+    )
+
+    @classmethod
+    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
+        yield from too_little(written, "a build")
+        yield from odd_time(written)
 
 
 class Kernel(Section):
@@ -262,6 +274,7 @@ class Config(Section):
         description="The environment a new notebook gets; null for the first one.",
         examples=["science"],
     )
+    builds: Builds = Field(default=Builds(), description="What each build of an environment may use.", examples=[{"time": "2 h"}])
     hub: Hub = Field(default=Hub(), description="JupyterHub itself.", examples=[{"start_deadline": "60 s"}])
     proxy: Proxy = Field(default=Proxy(), description="The web server in front of everything.", examples=[{"port": 80}])
     conda: Conda = Field(

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+from hubd.words import BYTES, SECONDS, duration, size
+
 _SECOND_WORDS = {
     "": "s", "s": "s", "sec": "s", "second": "s", "seconds": "s",
     "m": "min", "min": "min", "minute": "min", "minutes": "min",
@@ -69,18 +69,20 @@ def parse_size(value: object) -> int:
     found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ValueError("is not a size")
-    size = float(found[1]) * _BYTES[found[2].upper()]
-    if not 1 <= size < _MOST:
+    number = float(found[1]) * _bytes(found[2])
+    if not 1 <= number < _MOST:
         raise ValueError("is not a size that a machine can have")
-    return int(found[1]) * _BYTES[found[2].upper()] if found[1].isdecimal() else round(size)
+    return int(found[1]) * _bytes(found[2]) if found[1].isdecimal() else round(number)
 
 
-def show_size(size: float) -> str | float:
-    """`1G` for 1073741824: the largest unit that is exact."""
-    for unit in ("T", "G", "M", "K"):
-        if size % _BYTES[unit] == 0:
-            return f"{int(size) // _BYTES[unit]}{unit}"
-    return int(size)
+def _bytes(unit: str) -> int:
+    return BYTES[unit.upper()] if unit else 1
+
+
+def show_size(count: float) -> str | float:
+    """`1G` for 1073741824; a number where no unit is exact."""
+    text = size(count)
+    return int(text) if text.isdecimal() else text
 
 
 def parse_duration(value: object) -> int:
@@ -93,23 +95,13 @@ def parse_duration(value: object) -> int:
             break
         if found[2].lower() not in _SECOND_WORDS:
             break
-        total += float(found[1]) * _SECONDS[_SECOND_WORDS[found[2].lower()]]
+        total += float(found[1]) * SECONDS[_SECOND_WORDS[found[2].lower()]]
         at = found.end()
     if not text or at < len(text):
         raise ValueError("is not a duration")
     if not 1 <= total < _MOST or total != int(total):
         raise ValueError("is not a whole number of seconds, at least 1")
     return int(total)
-
-
-def show_duration(seconds: float) -> str:
-    """`1 h 30 min` for 5400."""
-    left, parts = int(seconds), []
-    for unit in ("d", "h", "min", "s"):
-        count, left = divmod(left, _SECONDS[unit])
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts) or "0 s"
 
 
 def parse_cores(value: object) -> float:
@@ -134,7 +126,7 @@ _SIZE_PATTERN = r"^\s*[0-9]+(\.[0-9]+)?\s*[KMGTkmgt]?([Ii]?[Bb])?\s*$"
 _DURATION_PATTERN = r"^\s*[0-9][0-9A-Za-z. ]*$"
 
 SIZE = Unit("a size", ("512M", "1G", "1.5 GiB"), parse_size, show_size, _SIZE_PATTERN)
-DURATION = Unit("a duration", ("60 s", "5 min", "1 h 30 min"), parse_duration, show_duration, _DURATION_PATTERN)
+DURATION = Unit("a duration", ("60 s", "5 min", "1 h 30 min"), parse_duration, duration, _DURATION_PATTERN)
 CORES = Unit("a number of cores", ("0.5", "2"), parse_cores, show_cores)
 
 Size = Annotated[int, SIZE]

@@ -236,6 +236,14 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=False)
 
 
+def clear(path: Path) -> None:
+    """Remove whatever lies at `path`, a folder with everything in it; a link goes and what it points to stays."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        remove(path)
+
+
 def children(path: Path) -> tuple[str, ...]:
     """The names in a folder, sorted; empty where there is none."""
     try:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.host import files
-from hubd.jobs.conda import _clear
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 
@@ -19,7 +18,7 @@ def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix = work.path("prefix")
     for name in files.children(prefix):
-        _clear(prefix / name)
+        files.clear(prefix / name)
     # One manager at a time in one cache: two cold conda runs side by side were seen to poison it.
     work.phase("waiting for another build")
     with (work.path("cache") / "build.lock").open("w") as lock:
@@ -27,7 +26,7 @@ def build(work: Work) -> None:
         {"conda": _with_conda, "uv": _with_uv}[work.spec["manager"]](work, prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
-        _clear(prefix / leftover)
+        files.clear(prefix / leftover)
     if work.spec["smoke"]:
         _prove(work, prefix)
     files.write_atomic(prefix / work.spec["mark"], f"{work.spec['digest']}\n".encode(), mode=0o644)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hubd.errors import CommandFailed
 from hubd.host.commands import Commands, Result
 from hubd.host.web import Web
-
-LIMIT = 6000.0
+from hubd.tools.job_limits import JobLimits, took_too_long
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """spec: what to do. phase: tells those who follow what is being done now."""
+    """spec: what to do. phase: tells those who follow what is being done now. began: in seconds that never jump."""
 
     spec: Mapping[str, Any]
     commands: Commands
     web: Web
     phase: Callable[[str], None]
+    began: float = field(default_factory=time.monotonic)
 
     def path(self, key: str) -> Path:
         """A path of the specification."""
         return Path(self.spec[key])
 
     def run(self, argv: tuple[str, ...], **environment: str) -> Result:
-        """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged."""
-        return self.commands.run(argv, check=False, timeout=LIMIT, environment=environment, line=_log)
+        """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged.
+
+        Raises HubdError when the job's time is over, which ends the program. systemd would end the whole job then; where
+        there is none, nobody else does.
+        """
+        limits = JobLimits(**self.spec["limits"])
+        left = max(0.0, self.began + limits.time - time.monotonic())
+        try:
+            return self.commands.run(argv, check=False, timeout=left, environment=environment, line=_log)
+        except CommandFailed as error:
+            raise took_too_long(str(self.spec["job"]), limits) from error
 
 
 def _log(line: str) -> None:

@@ -14,6 +14,7 @@ from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
 from hubd.resources.directory import Directory
 from hubd.resources.environment import Environment, Generations
 from hubd.resources.file import File
+from hubd.tools.job_limits import JobLimits
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -52,6 +53,7 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         channels=(each.channels or wanted.config.conda.channels) if conda else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
+        limits=job_limits(wanted),
         needs=(
             f"directory:{layout.envs}",
             f"directory:{layout.cache}",
@@ -91,12 +93,18 @@ def conda_prefix(wanted: Wanted) -> Path:
     return Path(path) if path else wanted.layout.conda
 
 
+def job_limits(wanted: Wanted) -> JobLimits:
+    """What the file lets each build use."""
+    builds = wanted.config.builds
+    return JobLimits(memory=builds.memory, cpu=builds.cpu, time=builds.time)
+
+
 def _conda(wanted: Wanted) -> Resource:
     if wanted.config.conda.path:
         return ExistingConda(prefix=Path(wanted.config.conda.path))
     url, sha256 = _installer(wanted)
     needs = (f"directory:{wanted.layout.cache}", f"directory:{wanted.layout.reports}", f"directory:{wanted.layout.jobs}")
-    return Conda(prefix=wanted.layout.conda, url=url, sha256=sha256, needs=needs)
+    return Conda(prefix=wanted.layout.conda, url=url, sha256=sha256, limits=job_limits(wanted), needs=needs)
 
 
 def _installer(wanted: Wanted) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from hubd.resources.file import ClosedFile, File
 from hubd.resources.group import Group, Members
 from hubd.resources.link import Link
 from hubd.resources.package import Packages
+from hubd.resources.reports import Reports
 from hubd.resources.unit import Unit
 from hubd.tools.program import Program
 
@@ -38,6 +39,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield Group(group=USERS_GROUP)
     yield ClosedFile(path=layout.config_file, group=ADMINS_GROUP, needs=(f"group:{ADMINS_GROUP}",))
     yield from _folders(layout)
+    yield Reports(needs=(f"directory:{layout.reports}", f"directory:{layout.jobs}"))
     yield Packages(label="base", packages=("sudo",))
     yield File(path=SUDOERS, content=SUDO_RULE.encode(), mode=0o440, meaning="sudo for admins", needs=("packages:base",))
     yield Link(path=COMMAND, target=str(layout.hub / "bin/hubd"))
@@ -105,5 +107,5 @@ def _folders(layout: Layout) -> Iterable[Directory]:
     # The hub writes its routes here and nobody else's files: the sticky bit keeps it from replacing hubd's own.
     yield below(layout.proxy_state, layout.proxy_rules, 0o3770, "root", PROXY_ACCOUNT)
     yield below(prefix, cache, 0o700, BUILD_ACCOUNT, BUILD_ACCOUNT)
-    # Builds report here; the sticky bit keeps one from replacing what is not its own.
-    yield below(state, layout.reports, 0o1770, "root", BUILD_ACCOUNT)
+    # Each build reports into a folder of its own in here, which hubd makes.
+    yield below(state, layout.reports, 0o711)

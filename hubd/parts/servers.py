@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from hubd.hooks import Wanted, hookimpl
+from hubd.parts.environments import job_limits
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment, Generations
 from hubd.resources.file import File
@@ -32,6 +33,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         # Everybody's server runs from it: no build of a declared environment may come near its files.
         cache="server",
         programs=("jupyterhub-singleuser",),
+        limits=job_limits(wanted),
         needs=(f"directory:{layout.versions}", f"directory:{layout.cache}", f"directory:{layout.reports}"),
         touches="people's servers use it from their next start",
     )

@@ -11,7 +11,8 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
-from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.tools.job_limits import USUAL, JobLimits
 
 CHOICE = "environment-manager"
 PROBE_LIMIT = 15.0
@@ -22,10 +23,12 @@ class Conda(Resource):
     """An installed conda at `prefix`, from an installer whose checksum is known."""
 
     kind = "conda"
+    lane = LANE
 
     prefix: Path
     url: str
     sha256: str
+    limits: JobLimits = USUAL
 
     @property
     def name(self) -> str:
@@ -34,7 +37,7 @@ class Conda(Resource):
     def observe(self, host: Host) -> SeenJob:
         # conda-meta/history is conda's own completion mark.
         complete = (self.prefix / "conda-meta/history").exists() and (self.prefix / "bin/conda").exists()
-        return observe_job(host, "conda", complete=complete, digest=self.sha256)
+        return observe_job(host, "conda", complete=complete, digest=self.sha256, limits=self.limits)
 
     def steps(self, seen: SeenJob) -> tuple[Step, ...]:
         if seen.complete or seen.going or not is_due(seen):
@@ -56,7 +59,7 @@ class Conda(Resource):
             "url": self.url,
             "sha256": self.sha256,
         }
-        start_job(host, "conda", spec, cache="conda", writable=(self.prefix,))
+        start_job(host, "conda", spec, cache="conda", writable=(self.prefix,), limits=self.limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hubd.host import Host, files
 from hubd.resources.base import Memo, Progress, Resource, Step
-from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.tools.job_limits import USUAL, JobLimits
 
 MARK = ".hubd-complete"
 
@@ -22,11 +23,12 @@ class Environment(Resource):
     folder: holds the generations. label: what its generations are called before the digest.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
-    cache: see `start_job`.
+    cache: see `start_job`. limits: of the build; what is built does not depend on them.
     conda: conda's own prefix. smoke: the language whose kernel must run a cell before the generation counts; empty: none.
     """
 
     kind = "environment"
+    lane = LANE
 
     environment: str
     folder: Path
@@ -41,6 +43,7 @@ class Environment(Resource):
     drop: tuple[str, ...] = ()
     cache: str = "environments"
     programs: tuple[str, ...] = ()
+    limits: JobLimits = USUAL
 
     @property
     def name(self) -> str:
@@ -63,7 +66,7 @@ class Environment(Resource):
     def observe(self, host: Host) -> SeenJob:
         marked = files.look(self.prefix / MARK, names=False) is not None
         lost = self._lost() if marked else ""
-        seen = observe_job(host, self.job, complete=marked and not lost, digest=self.digest)
+        seen = observe_job(host, self.job, complete=marked and not lost, digest=self.digest, limits=self.limits)
         return replace(seen, lost=lost)
 
     def _lost(self) -> str:
@@ -114,7 +117,7 @@ class Environment(Resource):
             "drop": list(self.drop),
             "mark": MARK,
         }
-        start_job(host, self.job, spec, cache=self.cache, writable=(self.prefix, pythons))
+        start_job(host, self.job, spec, cache=self.cache, writable=(self.prefix, pythons), limits=self.limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,23 @@
 """Work that takes minutes: started by one pass as a program of its own, found finished by a later one.
 
-A job runs as the build account and never as root. It reports into a small file; the product's own completion mark is
-what counts. A killed job is only something that is not there yet.
+A job runs as the build account and never as root. It reports into a small file in a folder of its own; the product's own
+completion mark is what counts. A killed job is only something that is not there yet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
+from hubd.host.locks import file_lock
 from hubd.layout import BUILD_ACCOUNT, Layout
+from hubd.tools.job_limits import USUAL, JobLimits, ran_out_of_memory, took_too_long
 from hubd.tools.program import Program
 from hubd.words import plain
 
@@ -22,6 +25,9 @@ FIRST_RETRY = 300.0
 LAST_RETRY = 6 * 3600.0
 # How often a killed job is tried again without a wait.
 AT_ONCE = 2
+
+# Seconds to wait until another job is started, which systemd gives up after 90.
+START_WAIT = 120.0
 
 # A report is written by the build account, and so perhaps by the packages that it builds: only what is known here is
 # taken from it, and no more than this many bytes are read.
@@ -40,8 +46,16 @@ SANDBOX = (
     ("RestrictRealtime", "yes"), ("RestrictNamespaces", "yes"), ("LockPersonality", "yes"),
     ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"), ("SystemCallArchitectures", "native"),
     ("CapabilityBoundingSet", ""), ("UMask", "0022"), ("CPUWeight", "20"), ("IOWeight", "20"), ("Nice", "10"),
-    ("KillMode", "control-group"), ("RuntimeMaxSec", "7200"),
+    # A build that failed says so itself. What systemd remembers as failed was ended from outside.
+    ("KillMode", "control-group"), ("SuccessExitStatus", "1"),
 )  # fmt: skip
+
+
+# Jobs are started one after the other, and none while reports are cleared away.
+LANE = "jobs"
+
+# How systemd calls the end of a job that met one of its limits.
+OVERRUNS = {"timeout": took_too_long, "oom-kill": ran_out_of_memory}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +78,46 @@ def job_unit(job: str) -> str:
     return f"hubd-job-{job}.service"
 
 
+def report_folder(layout: Layout, job: str) -> Path:
+    """All of the state that a job may write to. The folder that it is in is root's, so no job puts anything in its place."""
+    return layout.reports / job
+
+
 def result_path(layout: Layout, job: str) -> Path:
     """Where a job reports. Builders may write there, so it is read without following links."""
-    return layout.reports / f"{job}.json"
+    return report_folder(layout, job) / "report.json"
 
 
-def observe_job(host: Host, job: str, *, complete: bool, digest: str = "") -> SeenJob:
+def order_path(layout: Layout, job: str) -> Path:
+    """What hubd wrote for a job when it last started it."""
+    return layout.jobs / f"{job}.json"
+
+
+def orders(layout: Layout) -> tuple[str, ...]:
+    """The jobs that were ever started."""
+    return tuple(name.removesuffix(".json") for name in files.children(layout.jobs) if name.endswith(".json"))
+
+
+def product(layout: Layout, job: str) -> Path | None:
+    """The folder that a job was last started for."""
+    prefix = _order(layout, job).get("prefix")
+    return Path(prefix) if isinstance(prefix, str) and prefix else None
+
+
+def observe_job(host: Host, job: str, *, complete: bool, digest: str, limits: JobLimits = USUAL) -> SeenJob:
     """Whether a job is under way and how its last try ended; asks the machine only while the product is missing.
 
-    digest: what is wanted now; the failure of a try at something else keeps nobody from trying this.
+    digest, limits: what is wanted now; the failure of a try at something else, or within other limits, keeps nobody from
+    trying this.
     """
     if complete:
         return SeenJob(complete=True)
-    if host.init.state(job_unit(job)).is_going:
+    unit = host.init.state(job_unit(job))
+    if unit.is_going:
         return SeenJob(going=_phase(_report(host.layout, job)), now=host.clock())
-    last = _last_try(host.layout, job, digest)
+    last = _last_try(host.layout, job, digest, limits)
+    if last and unit.result in OVERRUNS:
+        return SeenJob(failure=_overrun(host.layout, job, last, unit.result), now=host.clock())
     said = {"running": ("was killed", "it ended without a word"), "done": ("left nothing", "what it made is not there any more")}
     state = last.get("state", "")
     failure = last if state == "failed" else _unexplained(job, last, *said[state]) if state in said else None
@@ -89,6 +128,15 @@ def _unexplained(job: str, last: Mapping[str, Any], what: str, why: str) -> dict
     """A job that did not fail and left no product: a reboot, a full memory. Tried again at once, but not for ever."""
     beyond = max(0, _number(last, "tries") - AT_ONCE)
     return {"what": f"{job} {what}", "why": why, "ended": _number(last, "at") if beyond else 0, "tries": beyond, "retry": True}
+
+
+def _overrun(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> dict[str, Any]:
+    """A job that met a limit is not tried again at once: it would meet it again."""
+    order = _order(layout, job)
+    limits = JobLimits(**order["limits"])
+    error = OVERRUNS[result](job, limits, str(last.get("phase") or ""))
+    ended = _number(order, "at") + limits.time if result == "timeout" else _number(last, "at")
+    return {"what": error.what, "why": error.why, "fix": error.fix, "ended": ended, "tries": _number(order, "tries") + 1}
 
 
 def is_due(seen: SeenJob) -> bool:
@@ -111,11 +159,11 @@ def failure_of(seen: SeenJob, fix: str) -> HubdError:
 def forget_failures(host: Host) -> None:
     """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it."""
     # By what hubd itself started, and not by what lies among the reports.
-    for name in files.children(host.layout.jobs):
-        job = name.removesuffix(".json")
-        if not host.init.look(job_unit(job)).is_going:
-            _make_room(result_path(host.layout, job), also=("file",))
-            files.remove(host.layout.jobs / name)
+    for job in orders(host.layout):
+        with _one_at_a_time(host.layout, f"forgetting how the job {job} ended"):
+            if not host.init.look(job_unit(job)).is_going:
+                files.clear(report_folder(host.layout, job))
+                files.remove(order_path(host.layout, job))
 
 
 def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
@@ -128,39 +176,52 @@ def _phase(report: Mapping[str, Any]) -> str:
     return str(report.get("phase") or "starting")
 
 
-def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writable: tuple[Path, ...]) -> None:
+def start_job(
+    host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writable: tuple[Path, ...], limits: JobLimits = USUAL
+) -> None:
     """Start a job as the build account.
 
     cache: the name of its package cache. A build runs other people's code, which can change whatever lies in its cache, and
     through hard links what was installed from there: jobs that trust each other less have different ones.
-    writable: all else it may change.
+    writable: all else it may change, besides its folder for reports.
     """
     layout = host.layout
-    own_cache = layout.cache / cache
-    path = layout.jobs / f"{job}.json"
-    tries = _number(_last_try(layout, job, spec["digest"]), "tries")
-    where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
-    whole = {**spec, "job": job, **where, "tries": tries, "at": host.clock()}
-    files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-    for folder in (own_cache, *writable):
-        _make_writable(folder)
-    _make_room(result_path(layout, job))
-    program = Program(
+    own_cache, path, report = layout.cache / cache, order_path(layout, job), report_folder(layout, job)
+    with _one_at_a_time(layout, f"starting the job {job}"):
+        tries = _number(_last_try(layout, job, spec["digest"], limits), "tries")
+        where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
+        whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
+        files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
+        for folder in (own_cache, *writable):
+            _make_writable(folder)
+        files.clear(report)
+        files.make_directory(report, mode=0o700, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
+        host.init.run(_program(layout, job, home=own_cache, writable=(*writable, own_cache, report), limits=limits))
+
+
+def _program(layout: Layout, job: str, *, home: Path, writable: tuple[Path, ...], limits: JobLimits) -> Program:
+    return Program(
         name=job_unit(job),
         description=f"hubd job {job}",
-        argv=(str(layout.hub / "bin/python"), "-m", "hubd.jobs", str(path)),
+        argv=(str(layout.hub / "bin/python"), "-m", "hubd.jobs", str(order_path(layout, job))),
         user=BUILD_ACCOUNT,
-        environment=(("HOME", str(own_cache)),),
+        environment=(("HOME", str(home)),),
         environment_file=layout.state / "network.env",
         properties=(
             *SANDBOX,
-            ("ReadWritePaths", " ".join(str(each) for each in (*writable, own_cache, layout.reports))),
+            *limits.properties,
+            ("ReadWritePaths", " ".join(str(each) for each in writable)),
             ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
         ),
         restart=False,
         install=False,
+        remembered=True,
     )
-    host.init.run(program)
+
+
+def _one_at_a_time(layout: Layout, what: str) -> contextlib.AbstractContextManager[None]:
+    """While a job is being started it does not run yet, and what was just made for it looks like an earlier try's."""
+    return file_lock(layout.jobs / "lock", wait=START_WAIT, what=what)
 
 
 def _make_writable(folder: Path) -> None:
@@ -170,24 +231,18 @@ def _make_writable(folder: Path) -> None:
     files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
-def _make_room(path: Path, also: tuple[str, ...] = ()) -> None:
-    """Remove what keeps a job from putting its report there; an earlier report stays."""
-    found = files.look(path, names=False)
-    if found and found.kind == "directory":
-        files.remove_tree(path)
-    elif found and found.kind in ("link", "other", *also):
-        files.remove(path)
-
-
-def _last_try(layout: Layout, job: str, digest: str) -> dict[str, Any]:
+def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits) -> dict[str, Any]:
     """What its last try at `digest` reported; where it came to no report, what hubd wrote when it started it."""
-    report = _report(layout, job)
-    if not digest or report.get("digest") == digest:
-        return report
-    started = _read(layout.jobs / f"{job}.json", most=files.MAX_READ)
-    if started.get("digest") != digest:
+    report, order = _report(layout, job), _order(layout, job)
+    if order.get("digest") != digest or order.get("limits") != asdict(limits):
         return {}
-    return {"state": "running", "tries": _number(started, "tries") + 1, "at": _number(started, "at")}
+    if report.get("digest") == digest:
+        return report
+    return {"state": "running", "tries": _number(order, "tries") + 1, "at": _number(order, "at")}
+
+
+def _order(layout: Layout, job: str) -> dict[str, Any]:
+    return _read(order_path(layout, job), most=files.MAX_READ)
 
 
 def _read(path: Path, *, most: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Program:
     relations: lines of the unit's [Unit] section.
     restart: started again whenever it ends.
     install: started at boot.
+    remembered: where it runs undefined, that it ended badly and how stays known until its next start.
     settings: a digest of everything it reads at its start. It is put into the environment of the process, so that
         whether a running process has the present settings can be seen on the process itself.
     """
@@ -39,6 +40,7 @@ class Program:
     relations: Pairs = ()
     restart: bool = True
     install: bool = True
+    remembered: bool = False
     kind: str = "exec"
     settings: str = ""
 

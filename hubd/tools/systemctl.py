@@ -49,14 +49,14 @@ def set_property(name: str, pairs: Iterable[tuple[str, str]]) -> Argv:
 
 
 def run_transient(program: Program) -> Argv:
-    """Start a program as a transient unit that disappears when it ends."""
+    """Start a program as a transient unit that disappears when it ends; one that is remembered only if it ended well."""
     properties = [*program.properties, *program.relations]
     if program.environment_file:
         properties.append(("EnvironmentFile", str(program.environment_file)))
     return (
         "systemd-run",
         "--quiet",
-        "--collect",
+        *(() if program.remembered else ("--collect",)),
         f"--unit={program.name}",
         f"--description={program.description}",
         f"--working-directory={program.directory}",
