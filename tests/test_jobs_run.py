@@ -30,6 +30,7 @@ class Rig:
             "do": "environment",
             "job": "env-science",
             "digest": "d",
+            "number": 3,
             "prefix": str(self.prefix),
             "manager": "uv",
             "packages": ["python=3.12", "ipykernel", "numpy=2"],

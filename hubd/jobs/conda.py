@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hubd.errors import HubdError, last_line
 from hubd.host import files
+from hubd.jobs.clearing import clear
 from hubd.jobs.work import Work
 from hubd.tools.conda import install_conda
 
@@ -26,17 +25,9 @@ def install(work: Work) -> None:
 
     work.web.download(url, installer, sha256=str(work.spec["sha256"]), progress=progress)
     for name in files.children(prefix):
-        _clear(prefix / name)
+        clear(prefix / name)
     work.phase("installing conda")
     result = work.run(install_conda(installer, prefix), HOME=str(work.path("cache")))
     files.remove(installer)
     if result.code != 0 or not (prefix / "bin/conda").exists():
         raise HubdError("conda's installer failed", why=last_line(result.err or result.out), retry=True)
-
-
-def _clear(path: Path) -> None:
-    """Whatever an interrupted installation left."""
-    if path.is_dir() and not path.is_symlink():
-        files.remove_tree(path)
-    else:
-        files.remove(path)
