@@ -15,11 +15,16 @@ from hubd.jobs.clearing import clear
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
+from hubd.tools.lock import Lock, lock_text
+
+# Beside the mark: exactly what the generation consists of.
+LOCK = ".hubd-lock.yaml"
 
 SMOKE = Path(__file__).with_name("smoke_kernel.py")
 
-# What each manager does: put what the specification asks for into the empty folder, or raise HubdError with the cause.
-MANAGERS: Mapping[str, Callable[[Work, Path], None]] = {"conda": install_with_conda, "uv": install_with_uv}
+# What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
+# HubdError with the cause.
+MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {"conda": install_with_conda, "uv": install_with_uv}
 
 
 def build(work: Work) -> None:
@@ -31,13 +36,14 @@ def build(work: Work) -> None:
     work.phase("waiting for another build")
     with (work.path("cache") / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        MANAGERS[work.spec["manager"]](work, prefix)
+        installed = MANAGERS[work.spec["manager"]](work, prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         clear(prefix / leftover)
     activation = {"CONDA_PREFIX": str(prefix)}
     if work.spec["smoke"]:
         _prove(work, prefix)
+    files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, activation)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from hubd.jobs.work import Work
-from hubd.tools import uv
+from hubd.tools import conda, uv
+from hubd.tools.lock import Lock
 
 
-def install_with_uv(work: Work, prefix: Path) -> None:
-    """Install the packages or the locked list of the specification. Raises HubdError with the cause."""
+def install_with_uv(work: Work, prefix: Path) -> Lock:
+    """Install the packages or the locked list of the specification and tell which they were. Raises HubdError with the cause."""
     tool, cache = work.path("uv"), work.path("cache")
     python, packages = uv.split_python(work.spec["packages"])
     # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.
@@ -31,3 +32,4 @@ def install_with_uv(work: Work, prefix: Path) -> None:
         result = work.run(argv, **environment)
         if result.code != 0:
             raise uv.failure(result.err or result.out, code=result.code)
+    return Lock(manager="uv", platform=conda.platform(), python=python)
