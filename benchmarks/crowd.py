@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from hubd.config.edit import add_items, set_value
 from hubd.config.parse import parse
 from hubd.hooks import Wanted
 from hubd.layout import Layout
 from hubd.parts import environments
-from hubd.resources.environment import MARK, Environment
+from hubd.resources.environment import Environment
+from hubd.resources.generation import MARK
 from machine import Machine
 
 GROUP = 25
@@ -38,15 +39,15 @@ def with_environments(text: str, count: int) -> str:
 
 def fabricate(machine: Machine, text: str) -> None:
     """Put a mark and an interpreter where each environment that `text` adds would be built, so that no build is needed."""
-    for prefix in _prefixes(text):
-        inside = machine.path(prefix)
+    for each in _added(text):
+        inside = machine.path(each.generations.path(1))
         (inside / "bin").mkdir(parents=True, exist_ok=True)
         (inside / "bin/python").touch(mode=0o755)
-        (inside / MARK).touch()
+        (inside / MARK).write_text(json.dumps({"digest": each.digest}))
 
 
-def _prefixes(text: str) -> Iterable[Path]:
+def _added(text: str) -> Iterable[Environment]:
     wanted = Wanted(parse(text), Layout())
     for resource in environments.hubd_resources(wanted):
         if isinstance(resource, Environment) and resource.environment.startswith("bench-"):
-            yield resource.prefix
+            yield resource

@@ -287,7 +287,9 @@ def test_while_the_daemon_makes_a_pass_a_second_one_waits_or_leaves(hub_machine:
 DIGEST = """
 from pathlib import Path
 from hubd.resources.environment import Environment
-print(Environment(environment="later", folder=Path("/opt/hub/envs/later"), manager="uv", packages=("ipykernel",)).digest)
+from hubd.resources.generation import Generations
+place = Generations(folder=Path("/opt/hub/envs/later"), link=Path("/opt/hub/envs/later/current"))
+print(Environment(environment="later", generations=place, manager="uv", packages=("ipykernel",)).digest)
 """
 
 

@@ -250,4 +250,5 @@ def test_failing_build_leaves_the_old_kernel_and_names_the_package(hub_machine: 
     hub_machine.hubd("apply", "--yes", "--wait")
     assert hub_machine.status()["state"] == "right"
     left = hub_machine.run(("ls", f"/opt/hub/envs/{KERNEL}")).out.split()
-    assert len(left) == 2, f"the one before is kept, the broken one is cleared: {left}"
+    assert left == ["1", "2", "current"], "the one in between is kept, the broken one is cleared, and the first one is on again"
+    assert hub_machine.run(("readlink", f"/opt/hub/envs/{KERNEL}/current")).out.strip() == "1"

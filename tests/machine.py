@@ -15,7 +15,7 @@ from hubd.host import files
 from hubd.host.web import Answer
 from hubd.layout import HUB_UNIT
 from hubd.parts import machine as machine_part
-from hubd.resources.environment import MARK
+from hubd.resources.generation import MARK
 from hubd.resources.job import result_path
 from hubd.tools.accounts import MADE_BY_HUBD
 from hubd.tools.program import Program
@@ -94,7 +94,8 @@ class Machine:
         programs.mkdir(exist_ok=True)
         for name in ("python", "R", "jupyterhub-singleuser"):
             (programs / name).touch(mode=0o755)
-        (Path(spec["prefix"]) / MARK).write_text("done")
+        told = {key: spec[key] for key in ("digest", "number", "manager") if key in spec}
+        (Path(spec["prefix"]) / MARK).write_text(json.dumps(told))
         result_path(self.layout, spec["job"]).write_text(json.dumps({"state": "done"}))
         self.host.init.units.pop(program.name)
 

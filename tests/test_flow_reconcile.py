@@ -46,7 +46,7 @@ def test_from_nothing_to_a_hub_and_then_nothing_to_do(machine: Machine) -> None:
     assert machine.groups == {"course": {"ada", "bea"}}
     spec = json.loads((layout.kernels / "kernels/science/kernel.json").read_text())
     assert Path(spec["argv"][0]).is_relative_to(layout.envs / "science")
-    assert layout.server.readlink().parts[0] == "versions"
+    assert layout.server.readlink() == Path("versions/server-1")
     assert machine.make(act=False).plan.gaps == ()
     assert exit_code(machine.make()) is ExitCode.DONE
 
@@ -137,7 +137,7 @@ def test_a_slow_build_holds_its_kernel_and_nobody_else(machine: Machine) -> None
     machine.slow = True
     machine.write(CONFIG + "  maths: {packages: [ipykernel, sympy], manager: uv}\n")
     results = machine.results(machine.make())
-    kernel = f"file:{machine.layout.kernels / 'kernels/maths/kernel.json'}"
+    kernel = f"kernel:{machine.layout.kernels / 'kernels/maths'}"
     assert (results["environment:maths"], results[kernel]) == (RUNNING, HELD)
     machine.write((CONFIG + "  maths: {packages: [ipykernel, sympy], manager: uv}\n").replace("cid]", "cid, dan]"))
     results = machine.results(machine.make())

@@ -21,6 +21,8 @@ from hubd.resources.base import Resource
 from hubd.resources.directory import Directory
 from hubd.resources.environment import Environment
 from hubd.resources.file import File, NoFile
+from hubd.resources.generation import Generations
+from hubd.resources.kernel import Kernel
 from hubd.resources.link import Link
 from hubd.resources.unit import Unit
 from hubd.tools.program import Program
@@ -65,6 +67,9 @@ def test_removals(owned: Any, wishes: Desired, gone: list[str]) -> None:
     assert [each.id for each in record.removals(Record(owned), wishes)] == gone
 
 
+SCIENCE = Generations(folder=Path("/x/envs/science"), link=Path("/x/envs/science/current"))
+
+
 def test_every_kind_that_can_be_owned_comes_back_from_its_memo() -> None:
     program = Program(name="x.service", description="x", argv=("/x",))
     made = [
@@ -72,23 +77,26 @@ def test_every_kind_that_can_be_owned_comes_back_from_its_memo() -> None:
         Link(path=Path("/x/l"), target="y"),
         Person(account="ada", homes=Path("/home")),
         Unit(unit=program),
-        Environment(environment="science", folder=Path("/x/envs/science"), manager="uv"),
+        Environment(environment="science", generations=SCIENCE, manager="uv"),
+        Kernel(environment="science", generations=SCIENCE, folder=Path("/x/k"), title="Science", language="python"),
     ]
     claimed = record.claim(Record(), wanted(*made))
     again = json.loads(json.dumps(claimed.owned))
     gone = record.removals(Record(again), wanted())
     assert [each.id for each in gone] == [
+        "no-file:/x/k/kernel.json",
         "no-environment:/x/envs/science",
         "no-unit:x.service",
         "closed-person:ada",
         "no-link:/x/l",
         "no-file:/x/a",
     ]
-    assert isinstance(gone[2], ClosedPerson)
+    assert isinstance(gone[3], ClosedPerson)
 
 
 def test_an_environment_in_a_shared_folder_never_takes_the_folder_along() -> None:
-    server = Environment(environment="server", folder=Path("/x/versions"), label="server-", manager="uv")
+    generations = Generations(folder=Path("/x/versions"), label="server-", link=Path("/x/server"))
+    server = Environment(environment="server", generations=generations, manager="uv")
     claimed = record.claim(Record(), wanted(server))
     assert record.removals(claimed, wanted()) == ()
 

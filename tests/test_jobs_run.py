@@ -32,6 +32,7 @@ class Rig:
             "do": "environment",
             "job": "env-science",
             "digest": "d",
+            "number": 3,
             "prefix": str(self.prefix),
             "manager": "uv",
             "packages": ["python=3.12", "ipykernel", "numpy=2"],
@@ -78,7 +79,7 @@ def test_an_environment_by_uv(rig: Rig) -> None:
     assert rig.commands.ran[1][-2:] == ("ipykernel", "numpy==2.*")
     assert rig.commands.ran[2][0] == f"{rig.prefix}/bin/python"
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
-    assert sorted(path.name for path in rig.prefix.iterdir()) == [".mark", "share"]
+    assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "share"]
     assert list((rig.prefix / "share").iterdir()) == []
     assert (rig.told["state"], rig.told["tries"], rig.told["digest"]) == ("done", 1, "d")
 

@@ -80,7 +80,7 @@ def test_the_same_in_gives_the_same_out() -> None:
 def test_nothing_is_written_outside_of_what_is_hubds() -> None:
     allowed = ("/srv/hub/", "/etc/sudoers.d/hubd")
     files = [resource for resource in by_id(wanted()).values() if isinstance(resource, File)]
-    assert len(files) > 6
+    assert len(files) > 4
     assert all(str(file.path).startswith(allowed) for file in files)
 
 
@@ -119,7 +119,10 @@ def test_limits_of_builds_reach_each_of_them_and_build_nothing_anew() -> None:
     assert len(after) == 5
     assert {each.limits for each in before.values()} == {JobLimits(memory=None, cpu=None, time=7200)}
     assert {each.limits for each in after.values()} == {JobLimits(memory=4 * 2**30, cpu=1.5, time=1800)}
-    assert {identity: each.prefix for identity, each in after.items()} == {i: each.prefix for i, each in before.items()}
+    assert {identity: replace(each, limits=JobLimits()) for identity, each in after.items()} == {
+        identity: replace(each, limits=JobLimits()) for identity, each in before.items()
+    }
+    assert after["environment:science"].asked == before["environment:science"].asked
 
 
 def programs(wish: Wanted) -> dict[str, Program]:
@@ -213,7 +216,8 @@ def test_without_systemd_there_is_no_port_holder_and_no_unit_of_hubd() -> None:
 
 
 def environments(wish: Wanted) -> dict[str, Environment]:
-    return {each.environment: each for each in made(wish).resources if isinstance(each, Environment) and not each.label}
+    found = (each for each in made(wish).resources if isinstance(each, Environment))
+    return {each.environment: each for each in found if not each.generations.label}
 
 
 CHOICE = {"hub": {}, "server-list": {}}
@@ -265,14 +269,35 @@ def test_what_is_tried_before_conda_is_chosen(channels: str, probe: str) -> None
 
 def test_a_kernel_is_offered_only_when_its_environment_is_proven() -> None:
     found = by_id(wanted())
+    kernels = {name: found[f"kernel:/srv/hub/kernels/everyone/kernels/{name}"] for name in environments(wanted())}
     for name, environment in environments(wanted()).items():
-        spec = found[f"file:/srv/hub/kernels/everyone/kernels/{name}/kernel.json"]
-        assert environment.id in spec.needs
-        assert json.loads(spec.content)["argv"][0].startswith(f"{environment.prefix}/bin/")
-    science = json.loads(found["file:/srv/hub/kernels/everyone/kernels/science/kernel.json"].content)
-    assert (science["display_name"], science["language"]) == ("Science", "python")
-    stats = json.loads(found["file:/srv/hub/kernels/everyone/kernels/stats/kernel.json"].content)
-    assert (stats["display_name"], stats["language"], stats["argv"][0].rpartition("/")[2]) == ("stats", "R", "R")
+        assert kernels[name].needs[0] == f"switch:{name}"
+        assert found[f"switch:{name}"].needs == (environment.id,)
+        assert found[f"switch:{name}"].asked == environment.asked
+        assert environment.generations == kernels[name].generations
+        assert environment.generations.link == Path(f"/srv/hub/envs/{name}/current")
+    assert (kernels["science"].title, kernels["science"].language) == ("Science", "python")
+    assert (kernels["stats"].title, kernels["stats"].language) == ("stats", "R")
+
+
+ROLLBACKS: list[tuple[Any, int]] = [
+    ({"generation": 3, "instead_of": "DIGEST"}, 3),
+    # Since then something else is asked for.
+    ({"generation": 3, "instead_of": "another"}, 0),
+    ({"generation": "3", "instead_of": "DIGEST"}, 0),
+    ({"generation": -3, "instead_of": "DIGEST"}, 0),
+    ({"instead_of": "DIGEST"}, 0),
+    ("nonsense", 0),
+    (None, 0),
+]
+
+
+@pytest.mark.parametrize(("fact", "held"), ROLLBACKS)
+def test_going_back_lasts_until_something_else_is_asked_for(fact: Any, held: int) -> None:
+    digest = environments(wanted())["science"].digest
+    choice = json.loads(json.dumps(fact).replace("DIGEST", digest))
+    found = environments(wanted(facts={**CHOICE, "rollbacks": {"science": choice}}))
+    assert {name: each.held for name, each in found.items()} == {"science": held, "maths": 0, "stats": 0}
 
 
 def policy(text: str) -> Any:
@@ -296,11 +321,11 @@ def test_the_server_environment_is_switched_only_when_it_is_proven() -> None:
     server = found["environment:server"]
     others = [found[f"environment:{name}"] for name in ("science", "maths", "stats")]
     assert server.cache not in {each.cache for each in others}
-    link = found["link:/srv/hub/server"]
-    assert link.needs == (server.id,)
-    assert link.target == f"versions/{server.prefix.name}"
+    switch = found["switch:server"]
+    assert switch.needs == (server.id,)
+    assert (switch.generations.link, switch.asked) == (Path("/srv/hub/server"), server.asked)
     other = by_id(wanted(facts={**wanted().facts, "server-list": {"path": "/x", "digest": "e"}}))["environment:server"]
-    assert other.prefix != server.prefix
+    assert other.asked != server.asked
 
 
 def test_notices_name_drop_ins_and_the_way_back_to_conda() -> None:

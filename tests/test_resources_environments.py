@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from hubd.host import files
 from hubd.host.init import UnitState
 from hubd.resources import job as jobs
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
-from hubd.resources.environment import MARK, Environment, Generations, NoEnvironment, SeenGenerations
+from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment
+from hubd.resources.generation import MARK, Generations
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
 from hubd.resources.reports import Reports
 from hubd.tools.job_limits import USUAL, JobLimits
@@ -49,10 +50,13 @@ def seen_of(host: FakeHost, job: str = "env-a", limits: JobLimits = USUAL) -> Se
     return observe_job(host, job, complete=False, digest="d", limits=limits)
 
 
+def placed(folder: Path) -> Generations:
+    return Generations(folder=folder, link=folder / "current")
+
+
 def environment(**options: Any) -> Environment:
-    return Environment(
-        **{"environment": "science", "folder": Path("/x/envs/science"), "manager": "uv", "packages": ("numpy",), **options}
-    )
+    usual = {"environment": "science", "generations": placed(Path("/x/envs/science")), "manager": "uv", "packages": ("numpy",)}
+    return Environment(**{**usual, **options})  # type: ignore[arg-type]
 
 
 DIGEST = [
@@ -61,6 +65,7 @@ DIGEST = [
     ({"needs": ("x:y",), "touches": "all"}, True),
     ({"conda": Path("/elsewhere")}, True),
     ({"limits": JobLimits(memory=2**30, cpu=1, time=60)}, True),
+    ({"held": 3}, False),
     ({"packages": ("numpy", "scipy")}, False),
     ({"manager": "conda"}, False),
     ({"channels": ("conda-forge",)}, False),
@@ -70,8 +75,8 @@ DIGEST = [
 
 
 @pytest.mark.parametrize(("options", "same"), DIGEST)
-def test_a_generation_is_named_for_what_is_asked_for(options: dict[str, Any], same: bool) -> None:
-    assert (environment(**options).prefix == environment().prefix) is same
+def test_what_is_asked_for_is_told_apart(options: dict[str, Any], same: bool) -> None:
+    assert (environment(**options).asked == environment().asked) is same
 
 
 def test_the_order_of_packages_does_not_matter_and_that_of_channels_does() -> None:
@@ -94,8 +99,8 @@ SEEN = [
 @pytest.mark.parametrize(("seen", "steps", "waits", "error"), SEEN)
 def test_environment(seen: SeenJob, steps: int, waits: str, error: bool) -> None:
     wish = environment()
-    assert len(wish.steps(seen)) == steps
-    progress = None if steps else wish.progress(seen)
+    assert len(wish.steps(SeenEnvironment(seen))) == steps
+    progress = None if steps else wish.progress(SeenEnvironment(seen))
     assert (progress.say if progress else "") == waits
     assert (progress is not None and progress.error is not None) is error
 
@@ -297,7 +302,7 @@ def test_numbers_and_types_that_make_no_sense_hurt_nobody(
     tried(host, "env-a", {"state": state, **odd})
     seen = seen_of(host)
     assert is_due(seen)
-    assert not environment().steps(seen)[0].say.endswith(("7", "{}"))
+    assert not environment().steps(SeenEnvironment(seen))[0].say.endswith(("7", "{}"))
     json.dumps(failure_of(seen, "x").what).encode("ascii")
     start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
     assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == 0
@@ -388,6 +393,10 @@ def test_tries_are_counted_for_the_same_wish_only(host: FakeHost, folder: Path, 
         assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == tries
 
 
+def limited(kind: str, folder: Path, limits: JobLimits) -> Environment | Conda:
+    return environment(generations=placed(folder / "e"), limits=limits) if kind == "environment" else conda(folder, limits=limits)
+
+
 LIMITED = [
     (USUAL, {"MemoryMax": "infinity", "CPUQuota": "", "RuntimeMaxSec": "7200"}),
     (JobLimits(memory=2**30, cpu=1.5, time=60), {"MemoryMax": "1073741824", "CPUQuota": "150%", "RuntimeMaxSec": "60"}),
@@ -399,7 +408,7 @@ LIMITED = [
 def test_the_limits_of_a_build_are_those_of_its_unit(
     host: FakeHost, tmp_path: Path, folder: Path, owners: Owners, kind: str, limits: JobLimits, properties: dict[str, str]
 ) -> None:
-    wish = environment(folder=tmp_path / "e", limits=limits) if kind == "environment" else conda(tmp_path, limits=limits)
+    wish = limited(kind, tmp_path, limits)
     wish.steps(wish.observe(host))[0].do(host)
     (program,) = host.init.started.values()
     assert program.remembered
@@ -411,7 +420,7 @@ def test_a_build_that_runs_is_left_alone_when_its_limits_change(host: FakeHost, 
     tried(host, "env-science", {"state": "running", "phase": "solving"}, digest=environment().digest)
     host.init.units["hubd-job-env-science.service"] = UnitState("hubd-job-env-science.service", True, "active")
     wish = environment(limits=JobLimits(time=60))
-    assert (wish.steps(wish.observe(host)), wish.observe(host).going) == ((), "solving")
+    assert (wish.steps(wish.observe(host)), wish.observe(host).job.going) == ((), "solving")
 
 
 SMALL = JobLimits(memory=2**30, cpu=1, time=5400)
@@ -451,7 +460,7 @@ def test_a_build_that_took_too_long_is_tried_again_later_and_at_once_with_other_
 @pytest.mark.parametrize("kind", ["environment", "conda"])
 def test_a_failure_counts_within_the_limits_that_it_happened_in(host: FakeHost, folder: Path, tmp_path: Path, kind: str) -> None:
     def wish(limits: JobLimits) -> Environment | Conda:
-        return environment(folder=tmp_path / "e", limits=limits) if kind == "environment" else conda(tmp_path, limits=limits)
+        return limited(kind, tmp_path, limits)
 
     job, digest = ("env-science", environment().digest) if kind == "environment" else ("conda", "0" * 64)
     tried(host, job, {"state": "failed", "ended": host.now}, digest=digest, limits=SMALL)
@@ -515,16 +524,55 @@ def test_reports_are_not_cleared_while_jobs_are_started() -> None:
     assert Reports.lane == Environment.lane == Conda.lane != ""
 
 
-def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path, owners: Owners) -> None:
-    wish = environment(folder=tmp_path / "envs/science")
-    host.layout.envs.mkdir(parents=True)
-    wish.prefix.mkdir(parents=True)
-    (wish.prefix / "bin").mkdir()
-    (wish.prefix / "bin/python").touch(mode=0o755)
+def finish(wish: Environment, number: int, **told: Any) -> Path:
+    """Put a generation there, as a build leaves it."""
+    path = wish.generations.path(number)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MARK).write_text(json.dumps({"digest": wish.digest, "number": number, **told}))
+    return path
+
+
+def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path) -> None:
+    wish = environment(generations=placed(tmp_path / "envs/science"))
+    prefix = wish.generations.path(1)
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin/python").touch(mode=0o755)
     assert len(wish.steps(wish.observe(host))) == 1
-    (wish.prefix / MARK).write_text("x")
+    finish(wish, 1, digest="something else")
+    assert len(wish.steps(wish.observe(host))) == 1
+    finish(wish, 1)
     assert wish.steps(wish.observe(host)) == ()
     assert wish.progress(wish.observe(host)) is None
+
+
+def test_each_build_has_a_number_of_its_own_and_a_clean_folder(
+    host: FakeHost, folder: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.layout.envs.mkdir()
+    host.layout.cache.mkdir()
+    wish = environment(generations=placed(host.layout.envs / "science"))
+    finish(wish, 4, digest="older")
+    # Killed in the middle, and what was switched on and is gone: its kernels may still run.
+    (wish.generations.path(7) / "half").mkdir(parents=True)
+    wish.generations.switch(6)
+    for step in wish.steps(wish.observe(host)):
+        step.do(host)
+    spec = json.loads((host.layout.jobs / "env-science.json").read_text())
+    assert (spec["number"], spec["prefix"]) == (7, str(wish.generations.path(7)))
+    assert os.listdir(wish.generations.path(7)) == []
+    assert (wish.generations.path(4) / MARK).exists()
+
+
+def test_who_went_back_gets_the_older_one_and_nothing_is_built(host: FakeHost, tmp_path: Path, folder: Path) -> None:
+    wish = environment(generations=placed(tmp_path / "envs/science"))
+    program(finish(wish, 2, digest="older"), "python")
+    assert len(wish.steps(wish.observe(host))) == 1
+    back = replace(wish, held=2)
+    assert back.steps(back.observe(host)) == ()
+    assert back.generations.chosen(back.asked) == 2
+    # Where that is gone, what is asked for is built after all.
+    gone = replace(wish, held=1)
+    assert len(gone.steps(gone.observe(host))) == 1
 
 
 def program(prefix: Path, name: str) -> Path:
@@ -556,10 +604,9 @@ LANGUAGES: list[tuple[dict[str, Any], str]] = [
 def test_an_environment_whose_interpreter_is_gone_is_built_again(
     host: FakeHost, tmp_path: Path, folder: Path, how: str, harm: Callable[[Path], object], options: dict[str, Any], name: str
 ) -> None:
-    wish = environment(folder=tmp_path / "envs/science", **options)
+    wish = environment(generations=placed(tmp_path / "envs/science"), **options)
     needed = ("R",) if wish.smoke == "R" else ("python", *wish.programs)
-    paths = {each: program(wish.prefix, each) for each in needed}
-    (wish.prefix / MARK).write_text("x")
+    paths = {each: program(finish(wish, 1), each) for each in needed}
     tried(host, "env-science", {"state": "done"}, digest=wish.digest)
     assert wish.steps(wish.observe(host)) == ()
     harm(paths[name])
@@ -583,48 +630,6 @@ def test_removing_an_environment_leaves_its_neighbours(host: FakeHost, tmp_path:
     gone.steps(gone.observe(host))[0].do(host)
     assert os.listdir(tmp_path) == ["science2"] or sorted(os.listdir(tmp_path)) == ["science2"]
     assert gone.observe(host) is None
-
-
-def generation(folder: Path, name: str, when: int | None) -> None:
-    (folder / name).mkdir(parents=True)
-    if when is not None:
-        (folder / name / MARK).touch()
-        os.utime(folder / name / MARK, (when, when))
-
-
-GENERATIONS = [
-    # name to when it was finished (None: never), in use, surplus
-    ({"now": 9}, (), ()),
-    ({"now": 9, "old": 1}, (), ()),
-    ({"now": 9, "old": 1, "older": 0}, (), ("older",)),
-    ({"now": 9, "half": None}, (), ("half",)),
-    ({"now": 9, "old": 1, "half": None}, (), ("half",)),
-    ({"now": 9, "old": 1, "older": 0, "oldest": -1}, ("older",), ("older", "oldest")),
-    ({"now": 9, ".pythons": None, "old": 1}, (), ()),
-    ({}, (), ()),
-]
-
-
-@pytest.mark.parametrize(("there", "used", "surplus"), GENERATIONS)
-def test_old_generations(
-    host: FakeHost, tmp_path: Path, there: dict[str, int | None], used: tuple[str, ...], surplus: tuple[str, ...]
-) -> None:
-    for name, when in there.items():
-        generation(tmp_path / "g", name, when)
-    host.processes = {tmp_path / "g" / name: 1 for name in used}
-    wish = Generations(folder=tmp_path / "g", current="now")
-    assert wish.observe(host) == SeenGenerations(surplus, used)
-    for step in wish.steps(wish.observe(host)):
-        step.do(host)
-    left = set(there) - (set(surplus) - set(used))
-    assert {name for name in os.listdir(tmp_path / "g")} == left if there else True
-
-
-def test_generations_of_another_label_are_not_ours(host: FakeHost, tmp_path: Path) -> None:
-    for number, name in enumerate(("hub-1", "hub-2", "hub-3", "uv-1", "server-1", "server-2", "server-3")):
-        generation(tmp_path, name, number)
-    wish = Generations(folder=tmp_path, label="server-", current="server-3")
-    assert wish.observe(host).surplus == ("server-1",)
 
 
 def conda(tmp_path: Path, limits: JobLimits = USUAL) -> Conda:

@@ -14,10 +14,11 @@ from hubd.resources.account import Person
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.file import File
+from hubd.resources.kernel import Kernel
 from hubd.resources.link import Link
 from hubd.resources.unit import Unit
 
-KINDS: Mapping[str, type[Resource]] = {kind.kind: kind for kind in (File, Link, Person, Unit, Environment)}
+KINDS: Mapping[str, type[Resource]] = {kind.kind: kind for kind in (File, Link, Person, Unit, Environment, Kernel)}
 VERSION = 1
 
 

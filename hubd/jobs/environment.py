@@ -1,17 +1,29 @@
-"""The job that builds one generation of an environment: clear, install, prove with a cell, mark."""
+"""The job that builds one generation of an environment: install, prove with a cell, seal, mark."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.host import files
+from hubd.jobs.with_conda import install_with_conda
+from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
-from hubd.tools import conda, uv
+from hubd.tools.lock import Lock, lock_text
+
+# Beside the mark: exactly what the generation consists of.
+LOCK = ".hubd-lock.yaml"
 
 SMOKE = Path(__file__).with_name("smoke_kernel.py")
+
+# What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
+# HubdError with the cause.
+MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {"conda": install_with_conda, "uv": install_with_uv}
 
 
 def build(work: Work) -> None:
@@ -23,48 +35,22 @@ def build(work: Work) -> None:
     work.phase("waiting for another build")
     with (work.path("cache") / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        {"conda": _with_conda, "uv": _with_uv}[work.spec["manager"]](work, prefix)
+        installed = MANAGERS[work.spec["manager"]](work, prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
+    activation = {"CONDA_PREFIX": str(prefix)}
     if work.spec["smoke"]:
         _prove(work, prefix)
-    files.write_atomic(prefix / work.spec["mark"], f"{work.spec['digest']}\n".encode(), mode=0o644)
+    files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
+    _mark(work, prefix, activation)
 
 
-def _with_conda(work: Work, prefix: Path) -> None:
-    packages = work.spec["packages"]
-    work.phase(f"solving and installing {len(packages)} packages with conda")
-    argv = conda.create(work.path("conda"), prefix, packages, work.spec["channels"])
-    cache = work.path("cache")
-    result = work.run(argv, HOME=str(cache), CONDA_PKGS_DIRS=str(cache / "conda-pkgs"))
-    # The exit code alone is not to be trusted: conda's own mark and a record for each package asked for are.
-    if result.code != 0 or not (prefix / "conda-meta/history").exists():
-        raise conda.failure(result.out + result.err, code=result.code)
-
-
-def _with_uv(work: Work, prefix: Path) -> None:
-    tool, cache = work.path("uv"), work.path("cache")
-    python, packages = uv.split_python(work.spec["packages"])
-    # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.
-    environment = {
-        "HOME": str(cache),
-        "UV_CACHE_DIR": str(cache / "uv"),
-        "UV_PYTHON_INSTALL_DIR": str(work.path("pythons")),
-        "UV_SYSTEM_CERTS": "1",
-        "UV_NO_PROGRESS": "1",
-    }
-    requirements = str(work.spec["requirements"])
-    steps = [("making the environment", uv.make(tool, prefix, python))]
-    if requirements:
-        steps.append(("installing the locked packages", uv.install_locked(tool, prefix, Path(requirements))))
-    if packages:
-        steps.append((f"installing {len(packages)} packages with uv", uv.install(tool, prefix, packages)))
-    for words, argv in steps:
-        work.phase(words)
-        result = work.run(argv, **environment)
-        if result.code != 0:
-            raise uv.failure(result.err or result.out, code=result.code)
+def _mark(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
+    """The last thing of a build: whoever finds it finds a whole generation."""
+    said = {key: work.spec[key] for key in ("digest", "number", "manager")}
+    mark = {**said, "built": int(time.time()), "activation": dict(activation)}
+    files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o644)
 
 
 def _prove(work: Work, prefix: Path) -> None:

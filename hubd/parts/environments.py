@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.resources.base import Resource
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
-from hubd.resources.directory import Directory
-from hubd.resources.environment import Environment, Generations
-from hubd.resources.file import File
+from hubd.resources.environment import Environment
+from hubd.resources.generation import Generations, OldGenerations
+from hubd.resources.kernel import Kernel
+from hubd.resources.switch import Switch
 from hubd.tools.job_limits import JobLimits
+
+# The recorded fact with the generations that somebody went back to, by environment.
+ROLLBACKS = "rollbacks"
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -44,10 +48,11 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
 def _environment(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Iterable[Resource]:
     layout = wanted.layout
     folder = layout.envs / name
+    generations = Generations(folder=folder, link=folder / "current")
     conda = (conda_prefix(wanted),) if manager == "conda" else ()
     environment = Environment(
         environment=name,
-        folder=folder,
+        generations=generations,
         manager=manager,
         packages=each.packages,
         channels=(each.channels or wanted.config.conda.channels) if conda else (),
@@ -60,31 +65,29 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
             f"directory:{layout.reports}",
             *((_conda(wanted).id,) if conda else ()),
         ),
-        touches=f"running kernels of {name} go on with what they have",
     )
-    kernel = layout.kernels / "kernels" / name
-    yield environment
-    yield Directory(path=kernel, needs=(f"directory:{kernel.parent}",))
-    yield File(
-        path=kernel / "kernel.json", content=kernelspec(environment.prefix, name, each.kernel), meaning=f"the kernel {name}",
-        needs=(environment.id, f"directory:{kernel}"), touches="everybody: new notebooks use it",
+    environment = replace(environment, held=rolled_back(wanted, environment))
+    switch = Switch(
+        environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
+        touches=f"running kernels of {name} go on with what they have",
     )  # fmt: skip
-    yield Generations(folder=folder, current=environment.prefix.name, needs=(f"file:{kernel / 'kernel.json'}",))
+    kernels = layout.kernels / "kernels"
+    kernel = Kernel(
+        environment=name, generations=generations, folder=kernels / name, title=each.kernel.display_name or name,
+        language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
+        touches="everybody: notebooks use it from their kernel's next start",
+    )  # fmt: skip
+    yield from (environment, switch, kernel)
+    yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
 
 
-def kernelspec(prefix: Path, name: str, kernel: model.Kernel) -> bytes:
-    """kernel.json: the environment's own interpreter, and its programs first on the PATH of the notebook."""
-    argv = [f"{prefix}/bin/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    if kernel.language == "R":
-        argv = [f"{prefix}/bin/R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]
-    spec = {
-        "argv": argv,
-        "display_name": kernel.display_name or name,
-        "language": kernel.language,
-        "env": {"PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/bin", "CONDA_PREFIX": str(prefix)},
-        "metadata": {"debugger": kernel.language == "python"},
-    }
-    return json.dumps(spec, indent=1).encode() + b"\n"
+def rolled_back(wanted: Wanted, environment: Environment) -> int:
+    """The number of the generation that somebody went back to; 0 where nobody did, or since then something else is asked for."""
+    choice = wanted.facts.get(ROLLBACKS, {}).get(environment.name)
+    if not isinstance(choice, dict) or choice.get("instead_of") != environment.digest:
+        return 0
+    number = choice.get("generation")
+    return number if isinstance(number, int) and number > 0 else 0
 
 
 def conda_prefix(wanted: Wanted) -> Path:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from hubd.hooks import Wanted, hookimpl
 from hubd.parts.environments import job_limits
 from hubd.resources.base import Resource
-from hubd.resources.environment import Environment, Generations
+from hubd.resources.environment import Environment
 from hubd.resources.file import File
+from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.limits import ServerLimits
-from hubd.resources.link import Link
+from hubd.resources.switch import Switch
 
 LABEL = "server-"
 
@@ -20,10 +21,10 @@ LABEL = "server-"
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     layout, limits = wanted.layout, wanted.config.limits
     listed = wanted.facts.get("server-list", {})
+    generations = Generations(folder=layout.versions, label=LABEL, link=layout.server)
     environment = Environment(
         environment="server",
-        folder=layout.versions,
-        label=LABEL,
+        generations=generations,
         manager="uv",
         requirements=listed.get("path"),
         requirements_digest=str(listed.get("digest", "")),
@@ -35,12 +36,14 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         programs=("jupyterhub-singleuser",),
         limits=job_limits(wanted),
         needs=(f"directory:{layout.versions}", f"directory:{layout.cache}", f"directory:{layout.reports}"),
-        touches="people's servers use it from their next start",
     )
     yield environment
-    target = f"{layout.versions.name}/{environment.prefix.name}"
-    yield Link(path=layout.server, target=target, needs=(environment.id,))
-    yield Generations(folder=layout.versions, label=LABEL, current=environment.prefix.name, needs=(f"link:{layout.server}",))
+    switch = Switch(
+        environment="server", generations=generations, asked=environment.asked, needs=(environment.id,),
+        touches="people's servers use it from their next start",
+    )  # fmt: skip
+    yield switch
+    yield OldGenerations(generations=generations, job=environment.job, keep=1, needs=(switch.id,))
     policy = json.dumps(_policy(wanted), indent=1).encode() + b"\n"
     yield File(
         path=layout.servers_policy, content=policy, mode=0o600, meaning="whose servers may be started, and how",

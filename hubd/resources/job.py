@@ -63,14 +63,12 @@ class SeenJob:
     """complete: the product is there. going: what the job does now, empty when it does not run.
 
     failure: how the last try ended, None when there was none. now: when this was seen, seconds since the epoch.
-    lost: what is gone of a product that was there.
     """
 
     complete: bool = False
     going: str = ""
     failure: Mapping[str, Any] | None = None
     now: float = 0.0
-    lost: str = ""
 
 
 def job_unit(job: str) -> str:

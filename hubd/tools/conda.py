@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from platform import machine
 from typing import Any
 
 from hubd.errors import HubdError, last_line
 
 Argv = tuple[str, ...]
+
+
+def platform() -> str:
+    """conda's word for the kind of this machine."""
+    return {"x86_64": "linux-64"}.get(machine(), f"linux-{machine()}")
 
 
 def create(conda: Path, prefix: Path, packages: Iterable[str], channels: Iterable[str]) -> Argv:
