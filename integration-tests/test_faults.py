@@ -231,6 +231,25 @@ def test_record_that_is_damaged_or_gone_loses_nothing(hub_machine: HubMachine, d
     assert owned(hub_machine) == before
 
 
+# ---------------------------------------------------------------- somebody cleans /run up
+
+
+@pytest.mark.parametrize("gone", ["/run/hubd", "/run/hubd/hubd.sock", "/run/hubd/spawn.sock"])
+def test_sockets_that_are_deleted_come_back_without_a_restart(hub_machine: HubMachine, gone: str) -> None:
+    daemon = hub_machine.main_pid("daemon")
+    sockets = [hub_machine.path(f"/run/hubd/{name}.sock") for name in ("hubd", "spawn")]
+    hub_machine.run(("rm", "-rf", gone))
+    hub_machine.wait_until(lambda: all(path.exists() for path in sockets), "both sockets", timeout=20)
+    assert hub_machine.status()["daemon"]["pid"] == daemon
+    assert hub_machine.run(("stat", "--format=%a %U %G", *(f"/run/hubd/{name}.sock" for name in ("hubd", "spawn")))).out == (
+        "660 root hubd-admins\n660 root hubd-hub\n"
+    )
+    ada = hub_machine.sign_in("ada")
+    server = ada.start_server()
+    assert server.run("print(6 * 7)", KERNEL) == "42\n"
+    ada.stop_server()
+
+
 # ---------------------------------------------------------------- two at once
 
 
