@@ -86,7 +86,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"The plugin {broken['plugin']} is left out: {broken['why']}"
     count = {result: sum(each["result"] == result for each in outcomes) for result in MARKS}
     told = [f"{number} {result}" for result, number in count.items() if number]
-    yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else "All is right; nothing was changed."
+    whole = "All else" if summary.get("broken") else "All"
+    yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else f"{whole} is right; nothing was changed."
 
 
 def status_lines(status: Mapping[str, Any]) -> Iterator[str]:

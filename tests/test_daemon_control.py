@@ -313,6 +313,10 @@ LINES = [
     (Ended(ExitCode.DONE, {"outcomes": []}, ("env-a",)), "All is right, 1 jobs under way"),
     (Ended(ExitCode.FAILED, {"outcomes": [{"id": "x", "result": "failed"}]}), "1 things need attention: x"),
     (
+        Ended(ExitCode.PARTLY_APPLIED, {"outcomes": [], "broken": [{"plugin": "hubd-p", "why": "no"}]}),
+        "1 things need attention: plugin:hubd-p",
+    ),
+    (
         Ended(ExitCode.CONFIG_INVALID, {"error": {"what": "the file has a problem"}}),
         "the file has a problem; nothing was changed",
     ),

@@ -10,6 +10,7 @@ from fakes import Thing
 
 from hubd import show
 from hubd.config.model import Config
+from hubd.daemon.passes import summary
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.status import exit_code, last_pass, status
 from hubd.flow.values import Event, Gap, Outcome, Pass, Plan, Record, Result
@@ -150,6 +151,21 @@ def test_a_plan_in_words() -> None:
     ]
     assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing:one: building"]
     assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing:one: no", "      because dark"]
+
+
+LEFT_OUT = "The plugin p is left out: no"
+LAST_WORDS = [
+    (Pass(Plan((), 3)), ["All is right; nothing was changed."]),
+    (Pass(Plan((), 3), broken=(Broken("p", "no"),)), [LEFT_OUT, "All else is right; nothing was changed."]),
+    (Pass(Plan((), 3), outcomes(F), (Broken("p", "no"),)), [LEFT_OUT, "1 fixed; 3 were right."]),
+    (Pass(Plan((), 3), outcomes(F, R, H)), ["1 fixed, 1 running, 1 held; 3 were right."]),
+]
+
+
+@pytest.mark.parametrize(("whole", "lines"), LAST_WORDS)
+def test_the_last_words_of_a_pass_fit_its_exit_code(whole: Pass, lines: list[str]) -> None:
+    assert list(show.summary_lines(summary(whole))) == lines
+    assert any(line.startswith("All is right") for line in lines) <= (exit_code(whole) is ExitCode.DONE)
 
 
 EVENTS = [

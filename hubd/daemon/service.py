@@ -213,8 +213,8 @@ def _polled(file: Path, folder: Path, stop: threading.Event) -> Iterator[None]:
 
 
 def _status_line(ended: Ended) -> str:
-    outcomes = ended.summary.get("outcomes", [])
-    failed = [each["id"] for each in outcomes if each["result"] == "failed"]
+    failed = [each["id"] for each in ended.summary.get("outcomes", []) if each["result"] == "failed"]
+    failed += [f"plugin:{each['plugin']}" for each in ended.summary.get("broken", [])]
     if "error" in ended.summary:
         return f"{ended.summary['error']['what']}; nothing was changed"
     if failed:
