@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -141,6 +143,52 @@ def test_a_full_disk_takes_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("sys.stdout", stdout)
         assert run(["--prefix", str(tmp_path), "config", "validate"]) == ExitCode.FAILED
     assert capsys.readouterr().err.startswith("✗ the output could not be written\n  because No space left on device")
+
+
+FULL = [
+    (("config", "validate"), "out", 1),
+    (("config", "validate"), "err", 0),
+    (("config", "validate"), "out err", 1),
+    (("--help",), "out err", 1),
+    (("status",), "out err", 1),
+    (("config", "get", "nothing"), "out", 2),
+    (("config", "get", "nothing"), "err", 1),
+    (("config", "get", "nothing"), "out err", 1),
+]
+
+
+@pytest.mark.real_programs
+@pytest.mark.parametrize(("words", "full", "code"), FULL)
+def test_a_process_whose_output_cannot_be_written(tmp_path: Path, words: tuple[str, ...], full: str, code: int) -> None:
+    """The whole process: Python itself may have the last word, and it is 120."""
+    (tmp_path / "config.yaml").write_text("{}")
+    argv = (sys.executable, "-m", "hubd.cli", "--prefix", str(tmp_path), *words)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "wb") as nowhere:
+        out, err = (nowhere if name in full.split() else subprocess.DEVNULL for name in ("out", "err"))
+        assert subprocess.run(argv, stdout=out, stderr=err, env=usual, check=False).returncode == code
+
+
+def test_nobody_reads_of_a_pass_that_fails_in_part(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.host.commands.answers["gpasswd",] = 3
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["apply", "--yes"]) == ExitCode.PARTLY_APPLIED
+        stdout.flush()  # as Python does at its end
+
+
+def test_a_command_of_a_plugin_that_just_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def say() -> None:
+        print("hello")
+
+    monkeypatch.setitem(COMMANDS, "say", ("of_a_plugin", "say"))
+    monkeypatch.setitem(sys.modules, "of_a_plugin", SimpleNamespace(say=say))  # type: ignore[arg-type]
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["--prefix", str(tmp_path), "say"]) == ExitCode.FAILED
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
