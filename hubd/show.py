@@ -46,6 +46,8 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"  … {waiting['id']}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
         if waiting["error"] and waiting["error"]["why"]:
             yield f"      because {because(waiting['error']['why'])}"
+        if waiting["error"] and waiting["error"]["fix"]:
+            yield f"      {waiting['error']['fix']}"
     for broken in plan["broken"]:
         yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
     if not plan["changes"] and not plan["waiting"]:

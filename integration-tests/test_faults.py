@@ -231,6 +231,22 @@ def test_record_that_is_damaged_or_gone_loses_nothing(hub_machine: HubMachine, d
     assert owned(hub_machine) == before
 
 
+# ---------------------------------------------------------------- a folder lies where a file should be
+
+
+def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(hub_machine: HubMachine) -> None:
+    place = "/opt/hub/state/servers.json"
+    hub_machine.shell(f"rm {place} && mkdir {place}")
+    cure = f"Move it out of the way: mv {place} {place}.old"
+    planned = hub_machine.hubd("plan")
+    assert f"  … file:{place}: a folder is in its place\n" in planned.out, planned
+    assert cure in planned.out, planned
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert (done.code, cure in done.err) == (5, True), done
+    assert trouble(hub_machine)[f"file:{place}"]["fix"] == cure
+    hub_machine.run(("mv", place, f"{place}.old"))
+
+
 # ---------------------------------------------------------------- somebody cleans /run up
 
 

@@ -151,6 +151,9 @@ def test_a_plan_in_words() -> None:
     ]
     assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing:one: building"]
     assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing:one: no", "      because dark"]
+    error = HubdError("no", why="dark", fix="Light a lamp.")
+    told = ["  … thing:one: dim", "      because dark", "      Light a lamp."]
+    assert plan_of(Gap(one, progress=Progress("dim", error), error=error)) == told
 
 
 LEFT_OUT = "The plugin p is left out: no"
