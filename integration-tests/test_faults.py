@@ -201,6 +201,28 @@ def test_drop_in_that_raises_is_named_with_file_and_line_and_removing_it_heals(h
     hub_machine.wait_until(lambda: hub_machine.status()["state"] == "right", "the daemon to mend it by itself", timeout=60)
 
 
+DATABASE = "/opt/hub/state/hub/jupyterhub.sqlite"
+DAMAGES = [
+    (f"head -c 40000 /dev/zero | tr '\\0' x >{DATABASE}", "file is not a database"),
+    (f"head -c 3000 /dev/zero | dd of={DATABASE} bs=1 seek=100 conv=notrunc", "database disk image is malformed"),
+]
+
+
+@pytest.mark.parametrize(("damage", "cause"), DAMAGES)
+def test_damaged_database_is_named_with_cause_and_cure_and_a_new_one_works(
+    hub_machine: HubMachine, damage: str, cause: str
+) -> None:
+    hub_machine.shell(f"systemctl stop jupyterhub; {damage}")
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert done.code == 5, done
+    why = trouble(hub_machine)["service:jupyterhub.service"]["why"]
+    assert f"its database {DATABASE} cannot be used: {cause}. Restore it from a back-up, or move it away" in why, why
+    assert "sqlalche" not in hub_machine.hubd("status", check=False).out
+    hub_machine.run(("mv", DATABASE, f"{DATABASE}.old"))
+    heal(hub_machine)
+    assert hub_machine.sign_in("ada").get("home").status_code == 200
+
+
 def test_proxy_that_cannot_start_is_told_with_its_reason(hub_machine: HubMachine) -> None:
     # The port of its API, on the loopback, is somebody else's.
     hub_machine.run(("systemctl", "stop", "hubd", "jupyterhub-proxy-api.socket", "jupyterhub-proxy"))
