@@ -106,6 +106,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: {start}"
     elif daemon.get("pass_since"):
         yield f"A pass is under way: {daemon['doing'] or 'looking'}"
+    if status.get("under_way"):
+        yield f"A pass is under way: {status['under_way']}"
     if daemon is not None and status.get("change_waits"):
         yield "A change of config.yaml or of a drop-in was seen: it is put in place in a moment, or at once by `hubd apply`."
     last = status.get("last_pass") or {}

@@ -123,6 +123,29 @@ def test_full_disk_is_told_and_nothing_is_lost(hub_machine: HubMachine, small_di
     hub_machine.write("/opt/hub/config.yaml", config)
 
 
+def test_pass_without_the_daemon_that_a_full_disk_ends_is_told_by_status(hub_machine: HubMachine, small_disk: None) -> None:
+    config = hub_machine.read("/opt/hub/config.yaml")
+    hub_machine.run(("systemctl", "stop", "hubd"))
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.shell("dd if=/dev/zero of=/opt/hub/state/filler bs=4k status=none || true")
+    hub_machine.hubd("config", "set", "limits.cpu", "0.5")
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert (done.code, "No space left on device" in done.err) == (1, True), done
+    assert_no_end(hub_machine)
+    hub_machine.run(("rm", "/opt/hub/state/filler"))
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.write("/opt/hub/config.yaml", config)
+
+
+def assert_no_end(machine: HubMachine) -> None:
+    """Without a daemon, status knows that the last pass did not end."""
+    status = machine.hubd("status", check=False)
+    assert (status.code, status.out.startswith("Something needs attention.")) == (1, True), status
+    assert "✗ the last pass came to no end\n" in status.out, status
+    assert "(asked by the command line), and failed or was killed\n" in status.out, status
+
+
 # ---------------------------------------------------------------- the network is gone
 
 
@@ -402,6 +425,23 @@ def test_daemon_killed_in_mid_pass_begins_anew_and_ends_right(hub_machine: HubMa
     converged(hub_machine, name)
 
 
+def test_pass_without_the_daemon_that_is_killed_is_told_by_status(hub_machine: HubMachine) -> None:
+    hub_machine.run(("systemctl", "stop", "hubd"))
+    hub_machine.write(DROP_IN, "# a restart of the hub\n")
+    going = hub_machine.popen(("hubd", "apply", "--yes"))
+    assert going.stdout
+    while "restart jupyterhub.service" not in (line := going.stdout.readline()):
+        assert line, "the pass ended"
+    status = hub_machine.hubd("status")
+    assert "A pass is under way: asked by the command line\n" in status.out, status
+    hub_machine.shell("pkill -KILL -f '[h]ubd apply --yes'")
+    going.wait(20)
+    assert_no_end(hub_machine)
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.run(("systemctl", "start", "hubd"))
+
+
 def test_daemon_stopped_in_mid_pass_leaves_what_the_next_one_mends(hub_machine: HubMachine) -> None:
     name = much_to_do(hub_machine, 99)
     time.sleep(0.6)
@@ -409,6 +449,7 @@ def test_daemon_stopped_in_mid_pass_leaves_what_the_next_one_mends(hub_machine: 
     hub_machine.run(("systemctl", "stop", "hubd"))
     assert time.monotonic() - began < 30
     assert hub_machine.show("daemon", "Result") == "success"
+    assert "the last pass was stopped before its end" in hub_machine.hubd("status", check=False).out
     hub_machine.run(("systemctl", "start", "hubd"))
     converged(hub_machine, name)
 

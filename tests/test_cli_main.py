@@ -24,8 +24,10 @@ from hubd.cli import client
 from hubd.cli.logs import Declared, unit_of
 from hubd.cli.main import COMMANDS, _layout, run
 from hubd.config.problems import ConfigInvalid, Problem
+from hubd.daemon.passes import Passes
 from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
 from hubd.host.init import UnitState
+from hubd.host.locks import file_lock
 from hubd.host.sockets import Server
 from hubd.layout import Layout
 
@@ -243,10 +245,46 @@ def test_apply_that_fails_in_part(machine: Machine, capsys: pytest.CaptureFixtur
 
 
 def test_apply_beside_another_pass(machine: Machine) -> None:
-    from hubd.host.locks import file_lock
-
     with file_lock(machine.layout.lock, wait=0, what="the installer"):
         assert run(["apply", "--yes", "--no-lock-wait"]) == ExitCode.LOCKED
+
+
+def test_status_tells_of_a_pass_that_came_to_no_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit(9)
+
+    machine.settle()
+    assert run(["apply", "--yes"]) == ExitCode.DONE
+    assert run(["status"]) == ExitCode.DONE
+    with monkeypatch.context() as broken, pytest.raises(SystemExit):
+        broken.setattr("hubd.flow.reconcile.record.write", killed)
+        Passes(lambda: machine.host).make("time to look again")
+    capsys.readouterr()
+    assert run(["status"]) == ExitCode.FAILED
+    said = capsys.readouterr().out
+    assert said.startswith("Something needs attention.")
+    assert f"process {os.getpid()} began it just now (time to look again)" in said
+    assert run(["apply", "--yes"]) == ExitCode.DONE
+    assert run(["status"]) == ExitCode.DONE
+
+
+def test_status_beside_another_pass(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.settle()
+    with file_lock(machine.layout.lock, wait=0, what="installation"):
+        assert run(["status"]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert said.startswith("Work is under way.")
+    assert "A pass is under way: installation\n" in said
+
+
+def test_status_of_a_file_that_is_invalid_says_that_alone(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write("limits: {memry: 1G}\n")
+    assert run(["apply", "--yes"]) == ExitCode.CONFIG_INVALID
+    capsys.readouterr()
+    assert run(["status"]) == ExitCode.CONFIG_INVALID
+    assert "no end" not in capsys.readouterr().out
 
 
 def test_apply_waits_for_jobs(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
