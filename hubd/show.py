@@ -46,6 +46,8 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"  … {waiting['id']}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
         if waiting["error"] and waiting["error"]["why"]:
             yield f"      because {because(waiting['error']['why'])}"
+        if waiting["error"] and waiting["error"]["fix"]:
+            yield f"      {waiting['error']['fix']}"
     for broken in plan["broken"]:
         yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
     if not plan["changes"] and not plan["waiting"]:
@@ -86,7 +88,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"The plugin {broken['plugin']} is left out: {broken['why']}"
     count = {result: sum(each["result"] == result for each in outcomes) for result in MARKS}
     told = [f"{number} {result}" for result, number in count.items() if number]
-    yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else "All is right; nothing was changed."
+    whole = "All else" if summary.get("broken") else "All"
+    yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else f"{whole} is right; nothing was changed."
 
 
 def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
@@ -103,6 +106,8 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: {start}"
     elif daemon.get("pass_since"):
         yield f"A pass is under way: {daemon['doing'] or 'looking'}"
+    if status.get("under_way"):
+        yield f"A pass is under way: {status['under_way']}"
     if daemon is not None and status.get("change_waits"):
         yield "A change of config.yaml or of a drop-in was seen: it is put in place in a moment, or at once by `hubd apply`."
     last = status.get("last_pass") or {}

@@ -123,6 +123,29 @@ def test_full_disk_is_told_and_nothing_is_lost(hub_machine: HubMachine, small_di
     hub_machine.write("/opt/hub/config.yaml", config)
 
 
+def test_pass_without_the_daemon_that_a_full_disk_ends_is_told_by_status(hub_machine: HubMachine, small_disk: None) -> None:
+    config = hub_machine.read("/opt/hub/config.yaml")
+    hub_machine.run(("systemctl", "stop", "hubd"))
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.shell("dd if=/dev/zero of=/opt/hub/state/filler bs=4k status=none || true")
+    hub_machine.hubd("config", "set", "limits.cpu", "0.5")
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert (done.code, "No space left on device" in done.err) == (1, True), done
+    assert_no_end(hub_machine)
+    hub_machine.run(("rm", "/opt/hub/state/filler"))
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.write("/opt/hub/config.yaml", config)
+
+
+def assert_no_end(machine: HubMachine) -> None:
+    """Without a daemon, status knows that the last pass did not end."""
+    status = machine.hubd("status", check=False)
+    assert (status.code, status.out.startswith("Something needs attention.")) == (1, True), status
+    assert "✗ the last pass came to no end\n" in status.out, status
+    assert "(asked by the command line), and failed or was killed\n" in status.out, status
+
+
 # ---------------------------------------------------------------- the network is gone
 
 
@@ -201,6 +224,28 @@ def test_drop_in_that_raises_is_named_with_file_and_line_and_removing_it_heals(h
     hub_machine.wait_until(lambda: hub_machine.status()["state"] == "right", "the daemon to mend it by itself", timeout=60)
 
 
+DATABASE = "/opt/hub/state/hub/jupyterhub.sqlite"
+DAMAGES = [
+    (f"head -c 40000 /dev/zero | tr '\\0' x >{DATABASE}", "file is not a database"),
+    (f"head -c 3000 /dev/zero | dd of={DATABASE} bs=1 seek=100 conv=notrunc", "database disk image is malformed"),
+]
+
+
+@pytest.mark.parametrize(("damage", "cause"), DAMAGES)
+def test_damaged_database_is_named_with_cause_and_cure_and_a_new_one_works(
+    hub_machine: HubMachine, damage: str, cause: str
+) -> None:
+    hub_machine.shell(f"systemctl stop jupyterhub; {damage}")
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert done.code == 5, done
+    why = trouble(hub_machine)["service:jupyterhub.service"]["why"]
+    assert f"its database {DATABASE} cannot be used: {cause}. Restore it from a back-up, or move it away" in why, why
+    assert "sqlalche" not in hub_machine.hubd("status", check=False).out
+    hub_machine.run(("mv", DATABASE, f"{DATABASE}.old"))
+    heal(hub_machine)
+    assert hub_machine.sign_in("ada").get("home").status_code == 200
+
+
 def test_proxy_that_cannot_start_is_told_with_its_reason(hub_machine: HubMachine) -> None:
     # The port of its API, on the loopback, is somebody else's.
     hub_machine.run(("systemctl", "stop", "hubd", "jupyterhub-proxy-api.socket", "jupyterhub-proxy"))
@@ -229,6 +274,41 @@ def test_record_that_is_damaged_or_gone_loses_nothing(hub_machine: HubMachine, d
     assert hub_machine.shell(WATCHED).out == made
     heal(hub_machine)
     assert owned(hub_machine) == before
+
+
+# ---------------------------------------------------------------- a folder lies where a file should be
+
+
+def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(hub_machine: HubMachine) -> None:
+    place = "/opt/hub/state/servers.json"
+    hub_machine.shell(f"rm {place} && mkdir {place}")
+    cure = f"Move it out of the way: mv {place} {place}.old"
+    planned = hub_machine.hubd("plan")
+    assert f"  … file:{place}: a folder is in its place\n" in planned.out, planned
+    assert cure in planned.out, planned
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert (done.code, cure in done.err) == (5, True), done
+    assert trouble(hub_machine)[f"file:{place}"]["fix"] == cure
+    hub_machine.run(("mv", place, f"{place}.old"))
+
+
+# ---------------------------------------------------------------- somebody cleans /run up
+
+
+@pytest.mark.parametrize("gone", ["/run/hubd", "/run/hubd/hubd.sock", "/run/hubd/spawn.sock"])
+def test_sockets_that_are_deleted_come_back_without_a_restart(hub_machine: HubMachine, gone: str) -> None:
+    daemon = hub_machine.main_pid("daemon")
+    sockets = [hub_machine.path(f"/run/hubd/{name}.sock") for name in ("hubd", "spawn")]
+    hub_machine.run(("rm", "-rf", gone))
+    hub_machine.wait_until(lambda: all(path.exists() for path in sockets), "both sockets", timeout=20)
+    assert hub_machine.status()["daemon"]["pid"] == daemon
+    assert hub_machine.run(("stat", "--format=%a %U %G", *(f"/run/hubd/{name}.sock" for name in ("hubd", "spawn")))).out == (
+        "660 root hubd-admins\n660 root hubd-hub\n"
+    )
+    ada = hub_machine.sign_in("ada")
+    server = ada.start_server()
+    assert server.run("print(6 * 7)", KERNEL) == "42\n"
+    ada.stop_server()
 
 
 # ---------------------------------------------------------------- two at once
@@ -350,6 +430,23 @@ def test_daemon_killed_in_mid_pass_begins_anew_and_ends_right(hub_machine: HubMa
     converged(hub_machine, name)
 
 
+def test_pass_without_the_daemon_that_is_killed_is_told_by_status(hub_machine: HubMachine) -> None:
+    hub_machine.run(("systemctl", "stop", "hubd"))
+    hub_machine.write(DROP_IN, "# a restart of the hub\n")
+    going = hub_machine.popen(("hubd", "apply", "--yes"))
+    assert going.stdout
+    while "restart jupyterhub.service" not in (line := going.stdout.readline()):
+        assert line, "the pass ended"
+    status = hub_machine.hubd("status")
+    assert "A pass is under way: asked by the command line\n" in status.out, status
+    hub_machine.shell("pkill -KILL -f '[h]ubd apply --yes'")
+    going.wait(20)
+    assert_no_end(hub_machine)
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.hubd("status").out.startswith("All is right.")
+    hub_machine.run(("systemctl", "start", "hubd"))
+
+
 def test_daemon_stopped_in_mid_pass_leaves_what_the_next_one_mends(hub_machine: HubMachine) -> None:
     name = much_to_do(hub_machine, 99)
     time.sleep(0.6)
@@ -357,6 +454,7 @@ def test_daemon_stopped_in_mid_pass_leaves_what_the_next_one_mends(hub_machine: 
     hub_machine.run(("systemctl", "stop", "hubd"))
     assert time.monotonic() - began < 30
     assert hub_machine.show("daemon", "Result") == "success"
+    assert "the last pass was stopped before its end" in hub_machine.hubd("status", check=False).out
     hub_machine.run(("systemctl", "start", "hubd"))
     converged(hub_machine, name)
 

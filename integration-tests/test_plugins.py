@@ -73,7 +73,8 @@ def test_a_plugin_that_raises_is_named_and_the_rest_goes_on(bad: HubMachine) -> 
 
 
 def test_a_plugin_that_was_mended_is_taken_up_again(bad: HubMachine) -> None:
-    assert bad.hubd("apply", "--yes", check=False).code == 5
+    done = bad.hubd("apply", "--yes", check=False)
+    assert (done.code, "All is right" in done.out + done.err) == (5, False), done
     bad.write("/srv/hubd-bad/hubd_bad.py", "from hubd.api import Notice, hookimpl\n\n\n"
               "@hookimpl\ndef hubd_notices(wanted):\n    return [Notice('mended')]\n")  # fmt: skip
     bad.hubd("apply", "--yes")

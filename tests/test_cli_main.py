@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -22,8 +24,10 @@ from hubd.cli import client
 from hubd.cli.logs import Declared, unit_of
 from hubd.cli.main import COMMANDS, _layout, run
 from hubd.config.problems import ConfigInvalid, Problem
+from hubd.daemon.passes import Passes
 from hubd.errors import ExitCode, HubdError, Interrupted, Locked, UsageError
 from hubd.host.init import UnitState
+from hubd.host.locks import file_lock
 from hubd.host.sockets import Server
 from hubd.layout import Layout
 
@@ -143,6 +147,52 @@ def test_a_full_disk_takes_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert capsys.readouterr().err.startswith("✗ the output could not be written\n  because No space left on device")
 
 
+FULL = [
+    (("config", "validate"), "out", 1),
+    (("config", "validate"), "err", 0),
+    (("config", "validate"), "out err", 1),
+    (("--help",), "out err", 1),
+    (("status",), "out err", 1),
+    (("config", "get", "nothing"), "out", 2),
+    (("config", "get", "nothing"), "err", 1),
+    (("config", "get", "nothing"), "out err", 1),
+]
+
+
+@pytest.mark.real_programs
+@pytest.mark.parametrize(("words", "full", "code"), FULL)
+def test_a_process_whose_output_cannot_be_written(tmp_path: Path, words: tuple[str, ...], full: str, code: int) -> None:
+    """The whole process: Python itself may have the last word, and it is 120."""
+    (tmp_path / "config.yaml").write_text("{}")
+    argv = (sys.executable, "-m", "hubd.cli", "--prefix", str(tmp_path), *words)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "wb") as nowhere:
+        out, err = (nowhere if name in full.split() else subprocess.DEVNULL for name in ("out", "err"))
+        assert subprocess.run(argv, stdout=out, stderr=err, env=usual, check=False).returncode == code
+
+
+def test_nobody_reads_of_a_pass_that_fails_in_part(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.host.commands.answers["gpasswd",] = 3
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["apply", "--yes"]) == ExitCode.PARTLY_APPLIED
+        stdout.flush()  # as Python does at its end
+
+
+def test_a_command_of_a_plugin_that_just_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def say() -> None:
+        print("hello")
+
+    monkeypatch.setitem(COMMANDS, "say", ("of_a_plugin", "say"))
+    monkeypatch.setitem(sys.modules, "of_a_plugin", SimpleNamespace(say=say))  # type: ignore[arg-type]
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run(["--prefix", str(tmp_path), "say"]) == ExitCode.FAILED
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
 def test_help(machine: Machine, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words) == ExitCode.DONE
@@ -195,10 +245,46 @@ def test_apply_that_fails_in_part(machine: Machine, capsys: pytest.CaptureFixtur
 
 
 def test_apply_beside_another_pass(machine: Machine) -> None:
-    from hubd.host.locks import file_lock
-
     with file_lock(machine.layout.lock, wait=0, what="the installer"):
         assert run(["apply", "--yes", "--no-lock-wait"]) == ExitCode.LOCKED
+
+
+def test_status_tells_of_a_pass_that_came_to_no_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit(9)
+
+    machine.settle()
+    assert run(["apply", "--yes"]) == ExitCode.DONE
+    assert run(["status"]) == ExitCode.DONE
+    with monkeypatch.context() as broken, pytest.raises(SystemExit):
+        broken.setattr("hubd.flow.reconcile.record.write", killed)
+        Passes(lambda: machine.host).make("time to look again")
+    capsys.readouterr()
+    assert run(["status"]) == ExitCode.FAILED
+    said = capsys.readouterr().out
+    assert said.startswith("Something needs attention.")
+    assert f"process {os.getpid()} began it just now (time to look again)" in said
+    assert run(["apply", "--yes"]) == ExitCode.DONE
+    assert run(["status"]) == ExitCode.DONE
+
+
+def test_status_beside_another_pass(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.settle()
+    with file_lock(machine.layout.lock, wait=0, what="installation"):
+        assert run(["status"]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert said.startswith("Work is under way.")
+    assert "A pass is under way: installation\n" in said
+
+
+def test_status_of_a_file_that_is_invalid_says_that_alone(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write("limits: {memry: 1G}\n")
+    assert run(["apply", "--yes"]) == ExitCode.CONFIG_INVALID
+    capsys.readouterr()
+    assert run(["status"]) == ExitCode.CONFIG_INVALID
+    assert "no end" not in capsys.readouterr().out
 
 
 def test_apply_waits_for_jobs(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,26 @@ def test_what_is_refused_changes_nothing(layout: Layout, words: tuple[str, ...])
     assert layout.config_file.read_text() == FILE
 
 
+BEYOND = [
+    (("get", "people.users[99999999]"), 2),
+    (("get", "--written", "people.users[99999999]"), 2),
+    (("get", "--written", "limits.cpus"), 2),
+    (("get", "--written", "limits.cpu"), 1),
+    (("set", "people.admins[99999999]", "bea"), 2),
+    (("set", "people.admins[0]", "bea"), 0),
+    (("unset", "people.users[99999999]"), 2),
+    (("add-item", "people.users[99999999]", "bea"), 2),
+    (("remove-item", "people.users[99999999]", "bea"), 2),
+    (("get", f"people.users[{'9' * 5000}]"), 2),
+]
+
+
+@pytest.mark.parametrize(("words", "code"), BEYOND, ids=lambda value: str(value)[:60])
+def test_an_item_that_is_not_there_is_a_usage_error(layout: Layout, words: tuple[str, ...], code: int) -> None:
+    result = run(layout, *words)
+    assert getattr(result.exception, "code", result.exit_code) == code, result.exception
+
+
 def test_a_link_stays_a_link(layout: Layout) -> None:
     real = layout.prefix / "real.yaml"
     layout.config_file.rename(real)

@@ -18,6 +18,7 @@ from hubd.config.parse import parse
 from hubd.config.path import dotted, keys
 from hubd.config.problems import ConfigInvalid
 from hubd.config.section import Section
+from hubd.config.shape import NOTHING
 from hubd.config.text import read
 from hubd.errors import HubdError, UsageError
 
@@ -223,7 +224,14 @@ REFUSED: list[tuple[str, list[str], type[HubdError], str]] = [
     ("set proxy.port", ["15001"], ConfigInvalid, ""),
     ("set people", ["{admins: [ada"], ConfigInvalid, ""),
     ("set people", ["{users: [ada], users: [bea]}"], ConfigInvalid, ""),
-    ("set people.users[7]", ["x"], HubdError, "add-item"),
+    ("set people.users[7]", ["x"], UsageError, "`hubd config add-item people.users …`"),
+    ("set environments.new.packages[0]", ["x"], UsageError, "`hubd config add-item environments.new.packages …`"),
+    ("set plugins[99999999].name", ["x"], UsageError, "`hubd config add-item plugins …`"),
+    (f"set people.users[{'9' * 5000}]", ["x"], UsageError, ""),
+    ("unset people.users[7]", [], UsageError, "`hubd config get people.users`"),
+    ("unset plugins[7].name", [], UsageError, "`hubd config get plugins`"),
+    ("add people.users[7]", ["x"], UsageError, "`hubd config get people.users`"),
+    ("remove people.users[7]", ["x"], UsageError, "`hubd config get people.users`"),
     ("set environments.science.packages", ["numpy"], ConfigInvalid, ""),
     ("set environments.a.kernel.display_name", ["x\udcff"], UsageError, "encoding"),
     ("set default_environment", ["sciences"], ConfigInvalid, ""),
@@ -234,7 +242,7 @@ REFUSED: list[tuple[str, list[str], type[HubdError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "given", "error", "fix"), REFUSED, ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(("command", "given", "error", "fix"), REFUSED, ids=[row[0][:40] for row in REFUSED])
 def test_what_would_not_validate_is_never_returned(command: str, given: list[str], error: type[HubdError], fix: str) -> None:
     verb, path = command.split()
     text = f"{FILE}default_environment: science\n"
@@ -246,6 +254,33 @@ def test_what_would_not_validate_is_never_returned(command: str, given: list[str
         else:
             {"add": edit.add_items, "remove": edit.remove_items}[verb](text, path, given)
     assert fix in caught.value.fix
+
+
+def test_an_option_below_what_is_no_section() -> None:
+    assert edit.set_value("people: []\n", "people.users", "bea").config.people.users == ("bea",)
+    with pytest.raises(HubdError) as caught:
+        edit.set_value("people: 3\n", "people.users", "bea")
+    assert (caught.value.what, "by hand" in caught.value.fix) == ("people.users cannot be written", True)
+
+
+WRITTEN = [
+    ("people.users", ["bea", "cid"]),
+    ("people.users[1]", "cid"),
+    ("lost.anything", 1),
+    ("lost.more", NOTHING),
+    ("limits.cpu", NOTHING),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), WRITTEN)
+def test_what_the_file_itself_says(path: str, value: object) -> None:
+    assert edit.written_at("people: {users: [bea, cid]}\nlost: {anything: 1}\n", path, unread=["lost"]) == value
+
+
+@pytest.mark.parametrize("path", ["people.users[2]", "people.user", "people.users[0].x", "nothing"])
+def test_what_no_file_can_say_is_a_usage_error(path: str) -> None:
+    with pytest.raises(UsageError):
+        edit.written_at("people: {users: [bea, cid]}\n", path)
 
 
 def test_an_edit_can_mend_the_only_problem_of_a_file() -> None:
@@ -306,7 +341,10 @@ def test_values_in_force_are_given_as_people_write_them(path: str, value: object
     assert edit.value_at(parse(FILE), path) == value
 
 
-@pytest.mark.parametrize("path", ["limits.memroy", "environments.art", "people.users[9]", "limits.memory.x", "nothing"])
+NOT_THERE = ["limits.memroy", "environments.art", "people.users[9]", "people.users[99999999]", "limits.memory.x", "nothing"]
+
+
+@pytest.mark.parametrize("path", NOT_THERE)
 def test_values_that_are_not_there_are_a_usage_error(path: str) -> None:
     with pytest.raises(UsageError):
         edit.value_at(parse(FILE), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -103,6 +104,38 @@ def test_models_with_plugins_are_built_once_and_never_shadow_a_section() -> None
 def test_the_section_of_a_plugin_that_cannot_be_loaded_may_be_left_alone() -> None:
     assert parse("announcement: {anything: 1}", unread=("announcement",)) == Config()
     assert "plugin" in refused("announcement: {anything: 1}").problems[0].fix
+
+
+GOOD_PACKAGES = [
+    "numpy", "r-irkernel", "conda-forge::numpy", "conda-forge/linux-64::numpy", "conda-forge::R-irkernel=1.3", "_libgcc_mutex",
+    "zope.interface", "numpy=2.1", "numpy=2.1.*", "numpy=2.1=py312_0", "numpy==2.1", "numpy>=2,<3", "numpy >=2, <3", "numpy!=2.0",
+    "numpy~=2.0", "numpy===2.0", "numpy 2.1", "numpy 2.1 py312_0", "python=3.12", "numpy 1.26.*|2.*", "torch==2.1+cu118",
+    "tzdata=2024a", "openssl==1!3.0", "dask[complete]", "dask[complete, array]>=2024.1", "numpy[version='>=2']", "pytz (>=2024)",
+    'tomli; python_version < "3.11"', "tomli>=2 ; sys_platform == 'linux'", "mine @ https://example.org/mine-1.0.tar.gz",
+    "mine@http://127.0.0.1:8000/mine-1.0-py3-none-any.whl", "mine[all] @ git+https://example.org/mine.git@v1#egg=mine",
+    "mine @ file:///srv/wheels/mine-1.0.tar.gz", "mine @ https://example.org/a.whl ; python_version > '3'",
+]  # fmt: skip
+BAD_PACKAGES = [
+    "../../x", "/etc/passwd", ".", "..", "./x", "~/x", "x/y", "x/../../etc", "C:\\x", "x\\y", "-e .", "-e x", "--index-url=https://x",
+    "--index-url https://x", "-r list.txt", "numpy --pre", "numpy -e .", "numpy\t-e .", "git+file:///srv/x", "git+https://x/y.git",
+    "https://example.org/mine.whl", "file:///etc/passwd", "mine.whl", "mine-1.0.tar.gz", "mine-1.0.tar.bz2", "mine-1.0-0.conda",
+    "mine @ ../x", "mine @ /etc/passwd", "@ https://x", "@list.txt", "numpy @", "channel::../x", "../x::numpy", "::numpy",
+    "a\x1bb::numpy", "channel::", "numpy[", "numpy[all", "numpy[url=file:///etc/x]", "numpy==../x", "numpy=2:1", "numpy>=2@x",
+    "*", "=2.1", "nümpy", "numpy≥2", "$HOME", "`id`", "numpy\n-e .", "", " numpy",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("package", GOOD_PACKAGES)
+def test_what_is_a_package(package: str) -> None:
+    config = parse(json.dumps({"environments": {"a": {"packages": ["ipykernel", package]}}}))
+    assert config.environments["a"].packages == ("ipykernel", package)
+
+
+@pytest.mark.parametrize("package", BAD_PACKAGES)
+def test_what_cannot_be_a_package(package: str) -> None:
+    (problem,) = refused(json.dumps({"environments": {"a": {"packages": ["ipykernel", package]}}})).problems
+    assert (problem.name, "is not a package" in problem.message) == ("environments.a.packages[1]", True)
+    assert problem.fix.startswith("write a package such as numpy, ")
 
 
 def test_plugins_are_found_before_the_rest_is_understood() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +17,8 @@ from hubd.daemon.service import Daemon, _polled, _status_line
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.values import Event
 from hubd.host.locks import file_lock
-from hubd.host.sockets import Peer
-from hubd.layout import ADMINS_GROUP
+from hubd.host.sockets import Peer, ask
+from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, Layout
 from hubd.resources.base import Step
 
 ROOT = Peer(1, 0)
@@ -312,6 +313,10 @@ LINES = [
     (Ended(ExitCode.DONE, {"outcomes": []}, ("env-a",)), "All is right, 1 jobs under way"),
     (Ended(ExitCode.FAILED, {"outcomes": [{"id": "x", "result": "failed"}]}), "1 things need attention: x"),
     (
+        Ended(ExitCode.PARTLY_APPLIED, {"outcomes": [], "broken": [{"plugin": "hubd-p", "why": "no"}]}),
+        "1 things need attention: plugin:hubd-p",
+    ),
+    (
         Ended(ExitCode.CONFIG_INVALID, {"error": {"what": "the file has a problem"}}),
         "the file has a problem; nothing was changed",
     ),
@@ -366,6 +371,83 @@ def test_changes_are_seen_without_watchfiles(rig: Rig, monkeypatch: pytest.Monke
     found = list(_polled(layout.config_file, layout.config_d, Clock()))  # type: ignore[arg-type]
     assert len(found) == 2
     assert len(turns) == 5
+
+
+@pytest.fixture
+def daemon(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A daemon with open sockets, on a machine whose groups are all there."""
+    monkeypatch.setattr("hubd.host.sockets.ids", lambda owner, group: (-1, -1))
+    monkeypatch.setattr("hubd.host.sockets.owner_name", lambda uid: "root")
+    monkeypatch.setattr(Daemon, "_host", lambda self: rig.machine.host)
+    rig.machine.host.accounts.groups |= {ADMINS_GROUP: frozenset({"root"}), HUB_ACCOUNT: frozenset()}
+    daemon = Daemon(rig.machine.layout)
+    daemon._open_sockets()
+    yield daemon
+    for server in daemon._servers.values():
+        server.close()
+
+
+def answers(layout: Layout) -> tuple[bool, bool]:
+    """Whether the command line and the hub get an answer."""
+    found = []
+    for path, request in ((layout.socket, {"do": "status"}), (layout.spawn_socket, {"do": "poll"})):
+        try:
+            found.append(bool(list(ask(path, request, timeout=5))))
+        except OSError:
+            found.append(False)
+    return found[0], found[1]
+
+
+@pytest.mark.real_sockets
+@pytest.mark.parametrize("taken", ["all of it", "hubd.sock", "spawn.sock"])
+def test_sockets_that_somebody_took_away_are_opened_anew(daemon: Daemon, rig: Rig, taken: str) -> None:
+    layout = rig.machine.layout
+    assert answers(layout) == (True, True)
+    before = dict(daemon._servers)
+    if taken == "all of it":
+        shutil.rmtree(layout.run)
+    else:
+        (layout.run / taken).unlink()
+    assert answers(layout) == (taken == "spawn.sock", taken == "hubd.sock")
+    daemon._open_sockets()
+    assert answers(layout) == (True, True)
+    assert sorted(path.name for path in layout.run.iterdir()) == ["hubd.sock", "spawn.sock"]
+    kept = [path.name for path, server in daemon._servers.items() if server is before[path]]
+    assert kept == [name for name in ("hubd.sock", "spawn.sock") if taken not in ("all of it", name)]
+
+
+@pytest.mark.real_sockets
+def test_a_daemon_that_sleeps_sees_that_its_sockets_were_taken_away(
+    daemon: Daemon, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = rig.machine.layout
+    shutil.rmtree(layout.run)
+    slept: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        slept.append(seconds)
+        return len(slept) > 1
+
+    monkeypatch.setattr(daemon._wake, "wait", wait)
+    daemon._sleep_between(Ended(ExitCode.DONE, {}))
+    assert answers(layout) == (True, True)
+    assert max(slept) <= 10
+
+
+@pytest.mark.real_sockets
+def test_a_socket_that_cannot_be_opened_is_told_once_and_tried_again(
+    daemon: Daemon, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = rig.machine.layout
+    shutil.rmtree(layout.run)
+    layout.run.touch()
+    for _ in range(3):
+        daemon._open_sockets()
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 2 and all("File exists" in each for each in told)
+    layout.run.unlink()
+    daemon._open_sockets()
+    assert answers(layout) == (True, True)
 
 
 def test_an_error_of_hubd_in_a_pass_is_told_in_words(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from fakes import Thing
 
 from hubd import show
 from hubd.config.model import Config
-from hubd.errors import ExitCode, HubdError
-from hubd.flow.status import exit_code, last_pass, status
+from hubd.daemon.passes import summary
+from hubd.errors import ExitCode, HubdError, Interrupted
+from hubd.flow.status import exit_code, last_pass, no_end, status
 from hubd.flow.values import Event, Gap, Outcome, Pass, Plan, Record, Result
 from hubd.hooks import Wanted
 from hubd.layout import Layout
@@ -50,6 +51,26 @@ def test_a_change_that_waits_is_said_and_all_is_not_right_meanwhile() -> None:
     assert "A change of config.yaml or of a drop-in was seen" in lines[1]
     assert told({**OK, "trouble": [{"id": "y"}]}, change_waits=True)["state"] == "trouble"
     assert not any("was seen" in line for line in show.status_lines(told(OK)))
+
+
+def test_a_pass_that_is_made_without_a_daemon_is_said() -> None:
+    for last, state in ((OK, "working"), ({}, "working"), ({**OK, "trouble": [{"id": "y"}]}, "trouble")):
+        found = status(Record(last=last), config_problems=(), daemon=None, now=160, under_way="installation")
+        assert (found["state"], found["under_way"]) == (state, "installation")
+    found = status(Record(last=OK), config_problems=(), daemon=None, now=160, under_way="installation")
+    assert "A pass is under way: installation" in list(show.status_lines(found))
+
+
+@pytest.mark.parametrize("last", [OK, {}])
+def test_a_pass_that_came_to_no_end_is_trouble(last: dict[str, Any]) -> None:
+    failure = no_end(pid=4711, what="config.yaml changed", since=100, now=160)
+    found = status(Record(last=last), config_problems=(), daemon=None, now=160, failure=failure)
+    assert (found["state"], [each["id"] for each in found["last_pass"]["trouble"]]) == ("trouble", ["pass"])
+    assert list(show.status_lines(found))[2:] == [
+        "✗ the last pass came to no end",
+        "  because process 4711 began it 1 minute ago (config.yaml changed), and failed or was killed",
+        "  The next pass goes on from there: hubd apply",
+    ]
 
 
 def test_because_is_said_once() -> None:
@@ -126,6 +147,15 @@ def test_the_last_pass_tells_trouble_with_cause_and_cure() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
+def test_a_pass_that_was_stopped_is_trouble_and_interrupted() -> None:
+    held = Outcome("x:2", H, "the pass was stopped", Interrupted("the pass was stopped"))
+    whole = Pass(Plan((), 4), (Outcome("x:1", F, "wrote it"), held, Outcome("x:3", H, "waits for x:2")))
+    assert exit_code(whole) is ExitCode.INTERRUPTED
+    (trouble,) = told(whole)["trouble"]
+    assert (trouble["id"], trouble["what"]) == ("pass", "the last pass was stopped before its end")
+    assert exit_code(Pass(Plan((), 4), (*whole.outcomes, Outcome("x:4", X)))) is ExitCode.PARTLY_APPLIED
+
+
 def test_each_thing_is_counted_as_right_once() -> None:
     a, b, c = (Thing(label=name, world={}) for name in "abc")
     gap = Gap(a, (Step("do", lambda host: None),))
@@ -150,6 +180,24 @@ def test_a_plan_in_words() -> None:
     ]
     assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing:one: building"]
     assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing:one: no", "      because dark"]
+    error = HubdError("no", why="dark", fix="Light a lamp.")
+    told = ["  … thing:one: dim", "      because dark", "      Light a lamp."]
+    assert plan_of(Gap(one, progress=Progress("dim", error), error=error)) == told
+
+
+LEFT_OUT = "The plugin p is left out: no"
+LAST_WORDS = [
+    (Pass(Plan((), 3)), ["All is right; nothing was changed."]),
+    (Pass(Plan((), 3), broken=(Broken("p", "no"),)), [LEFT_OUT, "All else is right; nothing was changed."]),
+    (Pass(Plan((), 3), outcomes(F), (Broken("p", "no"),)), [LEFT_OUT, "1 fixed; 3 were right."]),
+    (Pass(Plan((), 3), outcomes(F, R, H)), ["1 fixed, 1 running, 1 held; 3 were right."]),
+]
+
+
+@pytest.mark.parametrize(("whole", "lines"), LAST_WORDS)
+def test_the_last_words_of_a_pass_fit_its_exit_code(whole: Pass, lines: list[str]) -> None:
+    assert list(show.summary_lines(summary(whole))) == lines
+    assert any(line.startswith("All is right") for line in lines) <= (exit_code(whole) is ExitCode.DONE)
 
 
 EVENTS = [

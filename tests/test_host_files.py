@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubd.errors import ExitCode, HubdError, Locked
 from hubd.host import files
-from hubd.host.locks import file_lock
+from hubd.host.locks import Holder, file_lock, holder
 
 
 @pytest.fixture
@@ -289,6 +291,43 @@ def test_a_lock_is_freed_by_an_error_and_a_dead_holder_does_not_count(path: Path
     path.write_text("4711 somebody who died\n")
     with pytest.raises(ZeroDivisionError), file_lock(path, wait=0):
         raise ZeroDivisionError
+    with file_lock(path, wait=0):
+        pass
+
+
+def test_a_lock_tells_whether_its_last_holder_ended_well(path: Path) -> None:
+    def seen() -> Holder | None:
+        found = holder(path)
+        return found and replace(found, since=0)
+
+    assert seen() is None
+    with file_lock(path, wait=0, what="a long story"):
+        assert seen() == Holder(os.getpid(), "a long story", 0, holds=True)
+    assert seen() is None
+    with pytest.raises(ZeroDivisionError), file_lock(path, wait=0, what="a"):
+        raise ZeroDivisionError
+    assert seen() == Holder(os.getpid(), "a", 0, holds=False)
+    path.write_text("4711 hubd started\n")  # one that was killed
+    os.utime(path, (100, 100))
+    assert holder(path) == Holder(4711, "hubd started", 100, holds=False)
+    for words in ("", "free\n", "\xb2 x", "nonsense"):
+        path.write_text(words)
+        assert seen() is None
+        descriptor = hold(path, "")
+        assert seen() == Holder(0, "", 0, holds=True)
+        os.close(descriptor)
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path.write_text("free\n")
+    sizes = []
+    monkeypatch.setattr(os, "ftruncate", lambda descriptor, size: sizes.append(size))
+    with file_lock(path, wait=0, what="x"):
+        assert sizes == [len(f"{os.getpid()} x\n")], "the room that it has is never given back"
+    monkeypatch.setattr(os, "pwrite", full)
     with file_lock(path, wait=0):
         pass
 

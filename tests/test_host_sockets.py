@@ -236,6 +236,20 @@ def test_a_socket_left_by_a_killed_daemon_is_replaced(server: Server, echo: Echo
     successor.close()
 
 
+@pytest.mark.parametrize("how", ["its folder is gone", "it is gone", "another is there", "a file is there"])
+def test_a_server_knows_whether_its_path_leads_to_it(server: Server, echo: Echo, how: str) -> None:
+    assert server.is_found
+    if how == "another is there":
+        Server(server.path, echo, mode=0o600, group="").close()
+    else:
+        server.path.unlink()
+    if how == "its folder is gone":
+        server.path.parent.rmdir()
+    if how == "a file is there":
+        server.path.touch()
+    assert not server.is_found
+
+
 def test_nobody_listens(tmp_path: Path, server: Server) -> None:
     with pytest.raises(OSError):
         list(ask(tmp_path / "none", {}))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import logging
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tornado.httpserver import HTTPServer
 from hubd.hubside.app import Hub
 from hubd.hubside.settings import SettingsError, load, read_secret
 from hubd.hubside.spawner import HubdSpawner
+from hubd.resources.service import telling_line
 
 Drop = dict[str, str]
 
@@ -111,14 +114,54 @@ def test_the_hub_takes_them(tmp_path: Path) -> None:
     assert hub.authenticator_class(parent=hub).allow_all is False
 
 
-def test_a_start_that_fails_says_why_last(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = Hub(settings_file=str(tmp_path / "none.json"))
-    hub.log.propagate = True
+def last_words(settings: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start a hub that cannot start, and give the last line that it says, without time and place."""
+    hub = Hub(settings_file=settings)
     monkeypatch.setattr(HTTPServer, "configure", lambda server: None)
     with pytest.raises(SystemExit) as caught:
-        asyncio.run(hub.launch_instance_async([f"--settings={tmp_path}/none.json"]))
+        asyncio.run(hub.launch_instance_async([f"--settings={settings}"]))
     assert caught.value.code == 1
-    loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
-    assert loud[-1].startswith(f"The hub does not start: {tmp_path}/none.json cannot be read")
+    return capfd.readouterr().err.splitlines()[-1].partition("] ")[2]
+
+
+def test_a_start_that_fails_says_why_last(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = last_words(f"{tmp_path}/none.json", capfd, monkeypatch)
+    assert said.startswith(f"The hub does not start: {tmp_path}/none.json cannot be read")
+
+
+def damaged(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE whole (name TEXT)")
+        made.commit()
+    database.write_bytes(database.read_bytes()[:100] + b"x" * 3000)
+
+
+DATABASES = [
+    (lambda path: path.write_bytes(b"x" * 5000), "file is not a database", True),
+    (damaged, "database disk image is malformed", True),
+    (lambda path: path.mkdir(), "unable to open database file", False),
+]
+
+
+@pytest.mark.parametrize(("how", "cause", "cure"), DATABASES)
+def test_a_database_that_cannot_be_used_is_named_with_cause_and_cure(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    how: Callable[[Path], object], cause: str, cure: bool,
+) -> None:  # fmt: skip
+    database = tmp_path / "hub.sqlite"
+    how(database)
+    names = {"db_url": f"sqlite:///{database}", "cookie_secret_file": str(tmp_path / "cookie"), "pid_file": ""}
+    said = last_words(lay(tmp_path, {"JupyterHub": names}), capfd, monkeypatch)
+    assert said.startswith(f"The hub does not start: its database {database} cannot be used: {cause}")
+    assert ("Restore it from a back-up, or move it away" in said) is cure
+    assert telling_line((f"[C 2026-11-25 10:30:04.834 Hub app:57] {said}",)).endswith(said), "`hubd status` shows all of it"
+
+
+def test_other_bugs_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise ValueError("one\n  two")
+
+    monkeypatch.setattr(Hub, "initialize", bug)
+    assert last_words("x.json", capfd, monkeypatch) == "The hub does not start: ValueError: one two"

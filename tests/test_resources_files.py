@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeHost
 
-from hubd.errors import HubdError
+from hubd.flow.plan import gap_of
 from hubd.resources.base import Resource
 from hubd.resources.directory import Directory
 from hubd.resources.file import ClosedFile, File, NoFile, SeenFile
@@ -91,14 +91,6 @@ def test_a_kept_file_belongs_to_whoever_edits_it(file: Wish, path: Path, host: F
     assert file(keep=True).memo() is None
 
 
-def test_a_folder_in_the_place_of_a_file_is_an_error_in_words(file: Wish, path: Path, host: FakeHost) -> None:
-    path.mkdir()
-    (step,) = file().steps(file().observe(host))
-    with pytest.raises(HubdError, match="could not be written"):
-        step.do(host)
-    assert path.is_dir()
-
-
 @pytest.mark.parametrize("kind", ["file", "link", "directory", "none"])
 def test_only_what_hubd_wrote_is_removed(path: Path, host: FakeHost, file: Wish, kind: str) -> None:
     {"file": path.touch, "link": lambda: path.symlink_to("x"), "directory": path.mkdir, "none": lambda: None}[kind]()
@@ -146,15 +138,36 @@ def test_directory(path: Path, host: FakeHost, me: str, my_group: str, before: i
     assert wish.memo() is None
 
 
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_something_in_the_place_of_a_folder_waits_for_a_person(path: Path, host: FakeHost, kind: str) -> None:
-    _ = path.touch() if kind == "file" else path.symlink_to("/nowhere")
-    wish = Directory(path=path)
-    seen = wish.observe(host)
-    assert wish.steps(seen) == ()
-    progress = wish.progress(seen)
-    assert progress is not None and progress.error is not None
-    assert (progress.error.why, str(path) in progress.error.fix) == (f"it is a {kind}", True)
+IN_THE_WAY: list[tuple[Resource, str, str]] = [
+    (Directory(path=Path("x y")), "file", "should be a folder"),
+    (Directory(path=Path("x y")), "link", "should be a folder"),
+    (Directory(path=Path("x y")), "special file", "should be a folder"),
+    (File(path=Path("x y"), content=b"new"), "folder", "should be a file"),
+    (File(path=Path("x y"), content=b"new", keep=True), "folder", "should be a file"),
+    (Secret(path=Path("x y")), "folder", "should be a file"),
+    (Link(path=Path("x y"), target="z"), "folder", "should be a link"),
+]
+
+
+@pytest.mark.parametrize(("wish", "kind", "what"), IN_THE_WAY)
+def test_something_that_may_hold_work_waits_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: FakeHost, wish: Resource, kind: str, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make = {"file": os.mknod, "link": lambda path: os.symlink("/", path), "folder": os.mkdir, "special file": os.mkfifo}
+    make[kind]("x y")
+    gap = gap_of(wish, wish.observe(host))
+    assert gap and gap.error and gap.progress
+    assert (gap.steps, gap.progress.say, gap.error.what) == ((), f"a {kind} is in its place", f"x y {what}")
+    assert (gap.error.why, gap.error.fix) == (f"it is a {kind}", "Move it out of the way: mv 'x y' 'x y.old'")
+
+
+def test_nothing_in_the_way_is_no_trouble(path: Path, host: FakeHost, file: Wish, me: str, my_group: str) -> None:
+    folder = Directory(path=path.with_name("folder"), owner=me, group=my_group)
+    for wish in (file(), folder, Secret(path=path.with_name("secret"), owner=me), Link(path=path.with_name("link"), target="x")):
+        assert wish.progress(wish.observe(host)) is None
+        wish.steps(wish.observe(host))[0].do(host)
+        assert wish.progress(wish.observe(host)) is None
 
 
 @pytest.mark.parametrize("before", ["nothing", "right", "other", "dangling", "file"])

@@ -72,18 +72,18 @@ def complete_path(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 def get(ctx: click.Context, path: str, *, written: bool, as_json: bool) -> None:
     """Print the value of the option at PATH, such as limits.memory; lists with one item on each line."""
     from hubd.config import edit
-    from hubd.config.path import keys
-    from hubd.config.text import read
+    from hubd.config.shape import NOTHING
     from hubd.errors import HubdError
 
     file = _file(ctx)
+    text = file.read()
     if not written:
-        value = edit.value_at(file.parse(file.read()), path)
+        value = edit.value_at(file.parse(text), path)
     else:
-        node = read(file.read(), source=str(file.path)).find(keys(path))
-        if node is None:
+        sections, unread = file.sections(text)
+        value = edit.written_at(text, path, sections, source=str(file.path), unread=unread)
+        if value is NOTHING:
             raise HubdError(f"{path} is not in {file.path}", fix=f"`hubd config get {path}` shows its default")
-        value = node.data
     click.echo(_json(value) if as_json else _plain(value))
 
 

@@ -118,17 +118,19 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit code."""
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        if code == ExitCode.DONE and sys.stdout:  # what a plugin's command printed may still wait to be written
+            sys.stdout.flush()
     except BrokenPipeError:
-        _give_up_output()  # whoever reads it has enough
-        return ExitCode.DONE
+        code = ExitCode.DONE  # whoever reads it has enough
     except OSError as error:
         if os.environ.get("HUBD_DEBUG"):
             raise
-        _give_up_output()
         with contextlib.suppress(OSError):  # standard error may be what cannot be written
             _say_error(_refused(error))
-        return ExitCode.FAILED
+        code = ExitCode.FAILED
+    _give_up_output()
+    return code
 
 
 def _run(arguments: list[str] | None) -> int:

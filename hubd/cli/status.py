@@ -39,7 +39,9 @@ def _status(layout: Layout) -> dict[str, Any]:
     from hubd.config.problems import ConfigInvalid
     from hubd.flow import record
     from hubd.flow.source import config_of, plugins_of, read_text
+    from hubd.flow.status import no_end
     from hubd.flow.status import status as state_of
+    from hubd.host.locks import holder
 
     problems: tuple[str, ...] = ()
     try:
@@ -47,7 +49,13 @@ def _status(layout: Layout) -> dict[str, Any]:
         config_of(text, plugins_of(text, layout), layout)
     except ConfigInvalid as error:
         problems = tuple(error.lines())
-    found = state_of(record.read(layout), config_problems=problems, daemon=None, now=time.time())
+    seen, now = holder(layout.lock), time.time()
+    unended = seen is not None and not seen.holds and not problems
+    found = state_of(
+        record.read(layout), config_problems=problems, daemon=None, now=now,
+        failure=no_end(pid=seen.pid, what=seen.what, since=seen.since, now=now) if seen and unended else None,
+        under_way=(seen.what or "another process makes it") if seen and seen.holds else "",
+    )  # fmt: skip
     return {**found, "start_hubd": _how_to_start()}
 
 

@@ -111,6 +111,16 @@ def remove_items(
     return edit.write_items(value)
 
 
+def written_at(
+    text: bytes | str, path: str, sections: Sections | None = None, *, source: str = "", unread: Collection[str] = ()
+) -> Any:
+    """The value that `text` itself says at `path`; NOTHING where that is left to a default. Raises as `set_value` does."""
+    if keys(path)[0] in unread:
+        node = read(text, source=source).find(keys(path))
+        return NOTHING if node is None else node.data
+    return _Edit(text, path, sections, source, unread).written
+
+
 def value_at(config: Config, path: str) -> Any:
     """The value at `path` as people write it, defaults filled in. Raises UsageError where there is none."""
     option(type(config), keys(path))
@@ -206,8 +216,17 @@ class _Edit:
         self.mark = "\ufeff" if whole.startswith("\ufeff") else ""
         self.text = decode(text, source=source)
         self.root = read(text, source=source)
+        self._has_items()
         node = self.root.find(self.path)
         self.written: Any = NOTHING if node is None else copy.deepcopy(node.data)
+
+    def _has_items(self) -> None:
+        """Items are numbered as the file has them; one beyond its end could be put nowhere. Raises UsageError."""
+        for at, key in enumerate(self.path):
+            if isinstance(key, int) and self.root.find(self.path[: at + 1]) is None:
+                around = dotted(self.path[:at])
+                fix = f"see `hubd config get {around}`; `hubd config add-item {around} …` puts one at its end"
+                raise UsageError(f"there is no item `{dotted(self.path[: at + 1])}` in the file", fix=fix)
 
     @property
     def item(self) -> Shape:
@@ -273,9 +292,9 @@ class _Edit:
     def _expected(self, value: Any) -> Any:
         expected = copy.deepcopy(self.root.data)
         container: Any = expected
-        for key, below in zip(self.path, self.path[1:], strict=False):
-            if isinstance(container, dict) and container.get(key) is None:
-                container[key] = [] if isinstance(below, int) else {}
+        for key in self.path[:-1]:
+            if isinstance(container, dict) and container.get(key) in (None, []):
+                container[key] = {}
             container = container[key]
         container[self.path[-1]] = value
         return expected

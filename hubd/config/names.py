@@ -25,6 +25,16 @@ SYSTEM_GROUPS = frozenset((
 
 ACCOUNT_EXAMPLE = "write a name of small letters, digits, `-` and `_`, at most 32, starting with a letter, such as ada"
 ENVIRONMENT_EXAMPLE = "write a name of small letters, digits and `-`, at most 31, starting with a letter, such as science"
+PACKAGE_EXAMPLE = "a package such as numpy, python=3.12, numpy>=2,<3 or mine @ https://example.org/mine-1.0.tar.gz"
+
+# What conda and uv both read as a package, and what one of them alone does; never a path, an archive or an option of theirs.
+_PACKAGE = (
+    r"(?!.*\s-)(?![^\s@]*\.(?:whl|zip|tgz|conda|tar\.\w+)$)"
+    r"(?:[A-Za-z0-9_][^\s:\x00-\x1f]*::)?"  # a channel
+    r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:\[[^\[\]/:\\\x00-\x1f]*\])?"  # the name, with extras
+    r"(?:\s*@\s*[a-z][a-z+]*://[^\s\x00-\x1f]+(?:\s*;[^\x00-\x1f]*)?"  # where it is, and on which machines it is wanted
+    r"|[\s<>=!~;(][^@/:\\\x00-\x1f]*)?"  # or which version
+)
 
 
 def _not_reserved(name: str) -> str:
@@ -79,10 +89,7 @@ EnvironmentName = Annotated[
     AfterValidator(_not_jupyters),
     AfterValidator(_not_jupyterlabs),
 ]
-Package = Annotated[
-    str,
-    Matching(r"[^\s\x00-\x1f-][^\x00-\x1f]*", "is not a package", "write a package such as numpy or python=3.12"),
-]
+Package = Annotated[str, Matching(_PACKAGE, "is not a package", f"write {PACKAGE_EXAMPLE}")]
 Channel = Annotated[
     str,
     Matching(

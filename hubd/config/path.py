@@ -10,7 +10,7 @@ from hubd.errors import UsageError
 Path = tuple[str | int, ...]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_STEP = re.compile(r"""\.?(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\[(\d+)\]|([^."'\[\]]+))""")
+_STEP = re.compile(r"""\.?(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\[([0-9]{1,9})\]|([^."'\[\]]+))""")
 
 
 def dotted(path: Iterable[str | int]) -> str:

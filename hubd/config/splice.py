@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hubd.config.nodes import Node
-from hubd.config.path import Path
+from hubd.config.path import Path, dotted
 from hubd.config.shape import flow
 from hubd.errors import HubdError
 
@@ -18,21 +18,19 @@ BY_HAND = "change it by hand with `hubd config edit`"
 
 
 def put(text: str, root: Node, path: Path, value: Any) -> str:
-    """`text` with `value` at `path`, whatever was there."""
+    """`text` with `value` at `path`, whatever was there. What `path` has of lists and their items must be there."""
     depth = next(at for at in range(len(path), -1, -1) if root.find(path[:at]) is not None)
     node = root.find(path[:depth])
     if node is None:  # pragma: no cover — the root is always there
         raise AssertionError
     for key in reversed(path[depth + 1 :]):
-        if isinstance(key, int):
-            raise _impossible(path)
         value = {key: value}
     if depth == len(path):
         return _replace(text, root, path, node, value)
     if node.data is None or node.data in ({}, []):
         return _replace(text, root, path[:depth], node, {path[depth]: value})
-    if not isinstance(node.data, dict) or isinstance(path[depth], int):
-        raise _impossible(path)
+    if not isinstance(node.data, dict):
+        raise HubdError(f"{dotted(path)} cannot be written", why=f"{dotted(path[:depth])} is no section in the file", fix=BY_HAND)
     return _insert(text, root, node, str(path[depth]), value)
 
 
@@ -227,7 +225,3 @@ def _line_end(text: str, index: int) -> int:
 
 def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
-
-
-def _impossible(path: Path) -> HubdError:
-    return HubdError(f"item {path[-1]} is not in the list", fix="use `hubd config add-item`, or set the whole list")

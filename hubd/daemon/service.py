@@ -23,13 +23,15 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
 from hubd.host import Host, local_host
 from hubd.host.notify import notify, watchdog_interval
-from hubd.host.sockets import EACH, MOST, Server
+from hubd.host.sockets import EACH, MOST, Handler, Server
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, Layout
 from hubd.resources.job import phases
 
 log = logging.getLogger("hubd")
 
 JOB_POLL = 1.0
+# How soon a socket is open again whose path somebody took away, while there is nothing else to do.
+SOCKET_POLL = 10.0
 # More than this is a slip of the pen, and much more than this is no time at all to Python.
 LONGEST_INTERVAL = 86_400.0
 LONGEST_SETTLE = 600.0
@@ -46,7 +48,9 @@ class Daemon:
         self._reasons: list[str] = []
         self._guard = threading.Lock()
         self.passes = Passes(self._host)
-        self._servers: list[Server] = []
+        self._about: dict[str, Any] = {"pid": os.getpid(), "version": hubd.__version__, "since": time.time()}
+        self._servers: dict[Path, Server] = {}
+        self._not_open: dict[Path, str] = {}
 
     def _host(self) -> Host:
         return local_host(self._layout)
@@ -71,19 +75,18 @@ class Daemon:
         self._background(self._sign_of_life)
         self._background(self._watch_file)
         self.wake("hubd started")
-        self._open("control")
-        self._open("spawn")
+        self._open_sockets()
         notify("READY=1", "STATUS=Looking at the machine")
         while not self.passes.stop.is_set():
             reason = self._next_reason()
             if reason:
                 ended = self.passes.make(reason)
-                self._open("spawn")
+                self._open_sockets()
                 notify(f"STATUS={_status_line(ended)}")
                 gc.collect()
                 self._sleep_between(ended)
         notify("STOPPING=1")
-        for server in self._servers:
+        for server in self._servers.values():
             server.close()
         log.info("stopped")
 
@@ -103,8 +106,9 @@ class Daemon:
                 self.wake("time to look again")
                 return
             busy = bool(ended.running)
-            if self._wake.wait(min(left, JOB_POLL if busy or supervises else left)):
+            if self._wake.wait(min(left, JOB_POLL if busy or supervises else SOCKET_POLL)):
                 return
+            self._open_sockets()
             if busy and not self._jobs_go_on(ended):
                 return
             if supervises and self._fallen():
@@ -130,25 +134,38 @@ class Daemon:
         except HubdError:
             return model.Daemon()
 
-    def _open(self, which: str) -> None:
-        """Open a socket once its group is there: before the first pass there may be none."""
-        paths = {"control": (self._layout.socket, ADMINS_GROUP), "spawn": (self._layout.spawn_socket, HUB_ACCOUNT)}
-        path, group = paths[which]
-        if any(server.path == path for server in self._servers):
-            return
-        about: dict[str, Any] = {"pid": os.getpid(), "version": hubd.__version__, "since": time.time()}
-        handlers = {
-            "control": Control(self.passes, self._host, self.wake, about).answer,
-            "spawn": Broker(self._host).answer,
-        }
-        known = self._host().accounts.members(group) is not None
-        if which == "spawn" and not known:
-            return
+    def _open_sockets(self) -> None:
+        """Open what is not open; one that cannot be opened now is tried again, and told once."""
+        layout = self._layout
+        control = Control(self.passes, self._host, self.wake, self._about)
         # Hundreds of servers may be asked about at once when the hub starts, and nobody but it asks there.
-        each = MOST if which == "spawn" else EACH
-        server = Server(path, handlers[which], mode=0o660, group=group if known else "", each=each)
-        server.start()
-        self._servers.append(server)
+        doors: tuple[tuple[Path, str, Handler, int], ...] = (
+            (layout.socket, ADMINS_GROUP, control.answer, EACH),
+            (layout.spawn_socket, HUB_ACCOUNT, Broker(self._host).answer, MOST),
+        )
+        for path, group, handler, each in doors:
+            try:
+                self._open(path, group, handler, each=each)
+                self._not_open.pop(path, None)
+            except (OSError, HubdError) as error:
+                if self._not_open.get(path) != str(error):
+                    log.error("%s cannot be opened: %s", path, error)
+                self._not_open[path] = str(error)
+
+    def _open(self, path: Path, group: str, handler: Handler, *, each: int) -> None:
+        """Open a socket once its group is there: before the first pass there may be none. Anew where its path is gone."""
+        server = self._servers.get(path)
+        if server and server.is_found:
+            return
+        known = self._host().accounts.members(group) is not None
+        if group == HUB_ACCOUNT and not known:
+            return
+        fresh = Server(path, handler, mode=0o660, group=group if known else "", each=each)
+        if server:
+            log.warning("%s was taken away by somebody, and is open again", path)
+            server.close()
+        fresh.start()
+        self._servers[path] = fresh
 
     def _watch_file(self) -> None:
         for _ in changes(self._layout.config_file, self._layout.config_d, self.passes.stop):
@@ -196,8 +213,8 @@ def _polled(file: Path, folder: Path, stop: threading.Event) -> Iterator[None]:
 
 
 def _status_line(ended: Ended) -> str:
-    outcomes = ended.summary.get("outcomes", [])
-    failed = [each["id"] for each in outcomes if each["result"] == "failed"]
+    failed = [each["id"] for each in ended.summary.get("outcomes", []) if each["result"] == "failed"]
+    failed += [f"plugin:{each['plugin']}" for each in ended.summary.get("broken", [])]
     if "error" in ended.summary:
         return f"{ended.summary['error']['what']}; nothing was changed"
     if failed:

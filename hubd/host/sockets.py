@@ -69,8 +69,14 @@ class Server:
         os.chmod(temporary, mode)
         os.chown(temporary, 0 if os.geteuid() == 0 else -1, ids(None, group)[1] if group else -1)
         self._socket.listen(256)
+        self._place = _place(temporary)
         # Under its name only when it listens with its final mode: nobody is ever refused or let in by mistake.
         os.replace(temporary, path)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether its path still leads to it: root may have cleaned the folder up, or put something else there."""
+        return _place(self.path) == self._place
 
     def start(self) -> None:
         """Serve in the background until `close`."""
@@ -178,6 +184,15 @@ def _parsed(line: bytes, longest: int) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Which thing lies at `path`; no other gets the same numbers as long as a bound socket is open."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _peer(connection: socket.socket) -> Peer:

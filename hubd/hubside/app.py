@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyterhub.app import JupyterHub
 from jupyterhub.app import aliases as jupyterhub_aliases
+from sqlalchemy.exc import DBAPIError, OperationalError
 from tornado.httpserver import HTTPServer
 from traitlets import Dict, TraitError, Unicode
 from traitlets.config import Config
@@ -43,6 +44,9 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             await self.start()
         except (SettingsError, TraitError) as error:
             self._give_up(str(error))
+        except DBAPIError as error:
+            self.log.exception("Unexpected error")
+            self._give_up(about_database(self.db_url.removeprefix("sqlite:///"), error))
         except Exception as error:
             self.log.exception("Unexpected error")
             self._give_up(f"{type(error).__name__}: {error}")
@@ -50,7 +54,7 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             handover.notify("READY=1", "STATUS=Serving")
 
     def _give_up(self, why: str) -> None:
-        self.log.critical(FAILED, why)
+        self.log.critical(FAILED, " ".join(why.split()))  # one line, for that is what `hubd status` shows
         self.exit(1)
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
@@ -67,3 +71,11 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             left = await server.drain(limit=GRACE)
             if left:
                 self.log.warning("Stopping with %d requests unanswered after %.0f s", left, GRACE)
+
+
+def about_database(place: str, error: DBAPIError) -> str:
+    """What is wrong with the database at `place`, in words, and where it is damaged what to do about it."""
+    cause = f"its database {place} cannot be used: {error.orig}"
+    if isinstance(error, OperationalError):  # it cannot be opened, the disk is full: the file may be well
+        return cause
+    return f"{cause}. Restore it from a back-up, or move it away: the hub begins a new one, passwords and homes stay"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hubd.errors import HubdError
-from hubd.host import Host
+from hubd.host import Host, files
 
 Memo = Mapping[str, str]
 
@@ -80,3 +81,10 @@ class Resource(abc.ABC):
     def gone(cls, memo: Memo) -> Resource | None:
         """The resource that keeps a thing away, from its memo; None when there is nothing to do."""
         return None
+
+
+def in_the_way(path: Path, *, wanted: str, seen: str) -> Progress:
+    """Why nothing is done where another kind of thing lies at `path`: somebody may have put something into it."""
+    kind = {"directory": "folder", "other": "special file"}.get(seen, seen)
+    error = HubdError(f"{path} should be a {wanted}", why=f"it is a {kind}", fix=files.move_away(path))
+    return Progress(f"a {kind} is in its place", error)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubd.errors import HubdError
 from hubd.host import Host, files
-from hubd.resources.base import Progress, Resource, Step
+from hubd.resources.base import Progress, Resource, Step, in_the_way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +35,7 @@ class Directory(Resource):
         return ()
 
     def progress(self, seen: files.Found | None) -> Progress | None:
-        if seen is None or seen.kind == "directory":
-            return None
-        error = HubdError(
-            f"{self.path} should be a folder",
-            why=f"it is a {seen.kind}",
-            fix=f"Move it out of the way: mv {self.path} {self.path}.old",
-        )
-        return Progress("in the way", error)
+        return None if seen is None or seen.kind == "directory" else in_the_way(self.path, wanted="folder", seen=seen.kind)
 
     def _make(self, host: Host) -> None:
         files.make_directory(self.path, mode=self.mode, owner=self.owner, group=self.group)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubd.host import Host, files
-from hubd.resources.base import Memo, Resource, Step
+from hubd.resources.base import Memo, Progress, Resource, Step, in_the_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,12 @@ class File(Resource):
             if (seen.mode, seen.owner, seen.group) == (self.mode, self.owner, self.group):
                 return ()
             return (Step(f"set owner and mode of {label}", self._set_access),)
+        if seen.kind == "directory":
+            return ()
         return (Step(f"{'write' if seen.kind else 'create'} {label}", self._write),)
+
+    def progress(self, seen: SeenFile) -> Progress | None:
+        return in_the_way(self.path, wanted="file", seen=seen.kind) if seen.kind == "directory" else None
 
     def memo(self) -> Memo | None:
         return None if self.keep else {"path": str(self.path)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubd.host import Host, files
-from hubd.resources.base import Memo, Resource, Step
+from hubd.resources.base import Memo, Progress, Resource, Step, in_the_way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +22,16 @@ class Link(Resource):
     def name(self) -> str:
         return str(self.path)
 
-    def observe(self, host: Host) -> str:
-        found = files.look(self.path)
-        return found.target if found else ""
+    def observe(self, host: Host) -> files.Found | None:
+        return files.look(self.path)
 
-    def steps(self, seen: str) -> tuple[Step, ...]:
-        if seen == self.target:
+    def steps(self, seen: files.Found | None) -> tuple[Step, ...]:
+        if seen and (seen.kind == "directory" or seen.target == self.target):
             return ()
         return (Step(f"switch {self.path} to {self.target}", lambda host: files.link(self.path, self.target)),)
+
+    def progress(self, seen: files.Found | None) -> Progress | None:
+        return in_the_way(self.path, wanted="link", seen=seen.kind) if seen and seen.kind == "directory" else None
 
     def memo(self) -> Memo | None:
         return {"path": str(self.path)}
