@@ -158,7 +158,7 @@ PORTS = [("", ""), (HELD.format("systemd", 1), ""), (HELD.format("nginx", 4711),
 @pytest.mark.parametrize(("held", "why"), PORTS)
 def test_a_port_of_another_program_is_left_alone_and_the_program_named(host: FakeHost, held: str, why: str) -> None:
     host.commands.answers["ss",] = held
-    wish = PortFree(unit="x.socket", address="80")
+    wish = PortFree(unit="x.socket", address="80", service="x.service")
     seen = wish.observe(host)
     progress = wish.progress(seen)
     assert wish.steps(seen) == ()
@@ -168,8 +168,18 @@ def test_a_port_of_another_program_is_left_alone_and_the_program_named(host: Fak
 
 def test_a_port_that_is_ours_costs_no_question(host: FakeHost, listening: Listening) -> None:
     host.init.restart("x.socket")
-    assert PortFree(unit="x.socket", address="80").observe(host) == ""
+    assert PortFree(unit="x.socket", address="80", service="x.service").observe(host) == ""
     assert host.commands.ran == []
+
+
+@pytest.mark.parametrize(("pid", "taken"), [(4711, False), (4712, True), (0, True)])
+def test_a_port_that_the_service_itself_still_has_is_no_strangers(host: FakeHost, pid: int, taken: bool) -> None:
+    """The file of its socket unit was taken away: systemd let go of the port, and the service did not."""
+    host.holding.add((4711, 80))
+    host.init.units["x.service"] = state(pid=pid)
+    host.commands.answers["ss",] = HELD.format("traefik", 4711)
+    wish = PortFree(unit="x.socket", address="80", service="x.service")
+    assert (wish.progress(wish.observe(host)) is not None) is taken
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def _listeners(proxy: Proxy) -> tuple[tuple[Listener, str], ...]:
 
 
 def _listening(listener: Listener, setting: str) -> Iterable[Resource]:
-    free = PortFree(unit=listener.name, address=listener.address, setting=setting)
+    free = PortFree(unit=listener.name, address=listener.address, service=PROXY_UNIT, setting=setting)
     yield free
     yield Unit(unit=listener, needs=(free.id,))
     yield Listening(unit=listener.name, address=listener.address, service=PROXY_UNIT, setting=setting,
