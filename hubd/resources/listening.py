@@ -116,6 +116,12 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
+def _meets(row: str, address: str) -> bool:
+    """Whether the listener in a row of `ss` is in the way of one at an address; 127.0.0.2 is not in that of 127.0.0.1."""
+    wanted, there = address.rpartition(":")[0], row.split()[3].rpartition(":")[0].partition("%")[0]
+    return not wanted or there in (wanted, "0.0.0.0", "*", "[::]")  # noqa: S104  # what it says, not what is bound
+
+
 def _listens(seen: UnitState, address: str) -> bool:
     place = seen.listen.split(" ")[0]
     everywhere = address.isdigit() and place in (f"[::]:{address}", f"0.0.0.0:{address}")
@@ -137,9 +143,10 @@ def _holder(host: Host, address: str) -> str:
         found = host.commands.run(("ss", "-Hltnp", f"sport = :{_port(address)}"), check=False).out
     except HubdError:  # a container without that program
         return ""
-    if '("systemd",pid=1,' in found:
+    rows = "\n".join(row for row in found.splitlines() if _meets(row, address))
+    if '("systemd",pid=1,' in rows:
         return _PID_1
-    _, _, users = found.partition('users:(("')
+    _, _, users = rows.partition('users:(("')
     name, _, rest = users.partition('"')
     pid = rest.partition("pid=")[2].split(",")[0]
     return f"{name} (process {pid})" if name else ""
