@@ -15,6 +15,8 @@ USERS_GROUP = "hubd-users"
 
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
+HUB_SOCKET = "jupyterhub.socket"
+HUB_PORT_UNIT = "jupyterhub-port.service"
 PROXY_UNIT = "jupyterhub-proxy.service"
 PROXY_SOCKET = "jupyterhub-proxy.socket"
 PROXY_API_SOCKET = "jupyterhub-proxy-api.socket"

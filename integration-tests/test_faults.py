@@ -202,8 +202,9 @@ def test_new_port_of_the_hub_that_is_taken_leaves_the_hub_where_it_is(hub_machin
         hub_machine.hubd("config", "set", "hub.port", "15002")
         done = hub_machine.hubd("apply", "--yes", check=False)
         assert done.code == 5, done
-        assert f"python3 (process {pid})" in trouble(hub_machine)["port:15002"]["why"]
+        assert f"python3 (process {pid})" in trouble(hub_machine)["port:127.0.0.1:15002"]["why"]
         assert hub_machine.main_pid(hub_machine.unit("hub")) == before
+        assert hub_machine.hub.healthy(), "the proxy must not send people to that program"
         hub_machine.hubd("config", "unset", "hub.port")
         heal(hub_machine)
 

@@ -100,7 +100,7 @@ while True:
     with socket.socket() as mine:
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            mine.bind(("127.0.0.1", 8099))
+            mine.bind(("127.0.0.1", int(sys.argv[1])))
             mine.listen()
             print("got it", flush=True)
         except OSError:
@@ -108,11 +108,12 @@ while True:
 """
 
 
-def test_no_person_can_take_the_ports_of_a_proxy_that_restarts(hub_machine: HubMachine) -> None:
-    grabber = hub_machine.popen(("python3", "-c", GRAB), user="ada")
+@pytest.mark.parametrize(("unit", "port"), [("proxy", "8099"), ("hub", "15001")])
+def test_no_person_can_take_the_ports_of_what_restarts(hub_machine: HubMachine, unit: str, port: str) -> None:
+    grabber = hub_machine.popen(("python3", "-c", GRAB, port), user="ada")
     assert grabber.stdout and grabber.stdout.readline() == "ready\n"
     for _ in range(3):
-        hub_machine.run(("systemctl", "restart", hub_machine.unit("proxy")))
+        hub_machine.run(("systemctl", "restart", hub_machine.unit(unit)))
     # The program in the machine is a child of what was started here.
     os.killpg(grabber.pid, signal.SIGKILL)
     assert grabber.stdout.read() == ""

@@ -108,7 +108,7 @@ def as_account(machine: HubMachine, script: str, account: str) -> dict[str, Any]
 
 def in_sandbox_of(machine: HubMachine, script: str, unit: str) -> dict[str, Any]:
     """Run a script as the only program of a copy of the unit, so with its account and all its properties."""
-    dropped = r"ExecStart=|Type=|Restart|NotifyAccess=|FileDescriptorStoreMax=|After=|Wants=|Requires=|\[Install\]|WantedBy="
+    dropped = r"ExecStart=|Type=|Restart|NotifyAccess=|Sockets=|After=|Wants=|Requires=|\[Install\]|WantedBy="
     lines = [line for line in machine.read(f"/etc/systemd/system/{unit}").splitlines() if not re.match(dropped, line)]
     machine.write("/usr/local/share/probe.py", script)
     start = ["Type=oneshot", "ExecStart=/usr/bin/python3 /usr/local/share/probe.py", "StandardOutput=truncate:/run/probe.out"]

@@ -179,7 +179,7 @@ class FakeWeb:
 class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
-    __slots__ = ("accounts", "commands", "init", "listening", "now", "processes", "said", "slept", "web")
+    __slots__ = ("accounts", "commands", "holding", "init", "listening", "now", "processes", "said", "slept", "web")
 
     commands: FakeCommands  # type: ignore[assignment]
     accounts: FakeAccounts  # type: ignore[assignment]
@@ -194,6 +194,7 @@ class FakeHost(Host):
         self.now = 1_700_000_000.0
         self.processes: dict[Path, int] = {}
         self.listening: dict[int, frozenset[int]] = {}
+        self.holding: set[tuple[int, int]] = set()
         self.say = self.said.append
         self.sleep = self.slept.append
         self.clock = lambda: self.now
@@ -205,6 +206,9 @@ class FakeHost(Host):
     def listeners(self, port: int) -> frozenset[int]:
         hub = self.accounts.get("hubd-hub")
         return self.listening.get(port, frozenset({hub.uid} if hub else ()))
+
+    def holds(self, pid: int, port: int) -> bool:
+        return (pid, port) in self.holding
 
 
 class Owners:

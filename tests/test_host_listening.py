@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubd.host import host
+from hubd.host import host, ports
 from hubd.host.systemd import _held
 
 # Local address, state (0A listens) and inode of a row of /proc/net/tcp; 0050 is port 80, 1F90 is 8080.
@@ -52,6 +52,17 @@ def test_who_may_not_look_believes_it(proc: Path) -> None:
         link.unlink()
     (proc / "1/fd").rmdir()
     assert _held("[::]:80 (Stream)", proc) == "[::]:80 (Stream)"
+
+
+def test_who_holds_a_port_is_seen_on_the_process_itself(proc: Path) -> None:
+    (proc / "5/fd").mkdir(parents=True)
+    (proc / "5/fd/3").symlink_to("socket:[9]")
+    assert ports.holds(5, 8080, proc) is True
+    assert ports.holds(1, 8080, proc) is False
+    # A connection is not a listener, and a process that has ended holds nothing.
+    (proc / "5/fd/4").symlink_to("socket:[7]")
+    assert ports.holds(5, 80, proc) is False
+    assert ports.holds(6, 8080, proc) is None
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,8 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from hubd.hubside import handover
-from hubd.hubside.server import GracefulServer
+from hubd.hubside.server import SOCKET_NAME, GracefulServer
+from hubd.parts import hub
 
 
 class Slow(RequestHandler):
@@ -112,67 +111,54 @@ def test_an_idle_connection_is_not_waited_for_and_its_next_answer_is_its_last() 
     asyncio.run(story())
 
 
-class Supervisor:
-    """What systemd does with messages and descriptors, as far as it matters."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._channel.bind(str(folder / "notify"))
-        self._channel.settimeout(1)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
-
-    def heard(self) -> tuple[str, list[int]]:
-        text, control, _, _ = self._channel.recvmsg(4096, 1000)
-        descriptors = array.array("i")
-        for _, _, data in control:
-            descriptors.frombytes(data)
-        return text.decode(), list(descriptors)
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
-    return Supervisor(tmp_path, monkeypatch)
-
-
 @pytest.fixture
 def hand_over(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Hands over a copy of a descriptor, as systemd does."""
+
     def given(descriptor: int, name: str) -> None:
-        monkeypatch.setattr(handover, "FIRST_DESCRIPTOR", descriptor)
+        monkeypatch.setattr(handover, "FIRST_DESCRIPTOR", os.dup(descriptor))
         for variable, value in {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": name}.items():
             monkeypatch.setenv(variable, value)
 
     return given
 
 
-def test_a_connection_made_while_the_hub_is_away_is_answered_by_the_next_one(
-    supervisor: Supervisor, hand_over: Callable[[int, str], None]
-) -> None:
+def test_a_connection_made_while_the_hub_is_away_is_answered_by_the_next_one(hand_over: Callable[[int, str], None]) -> None:
     async def story() -> None:
-        old, port = served()
-        words, (descriptor,) = supervisor.heard()
-        assert words.splitlines() == ["FDSTORE=1", "FDNAME=hub", "FDPOLL=0"]
-        await old.drain(limit=1)
-        waiting = asyncio.create_task(ask(port))
-        await asyncio.sleep(0.05)
-        hand_over(descriptor, "hub")
-        new = GracefulServer(Application([("/", Slow)]))
-        new.listen(port, "127.0.0.1")
-        assert (await asyncio.wait_for(waiting, 2))[0].endswith(b"answered")
-        new.stop()
+        with socket.create_server(("127.0.0.1", 0)) as held:  # by systemd
+            port = held.getsockname()[1]
+            hand_over(held.fileno(), SOCKET_NAME)
+            old = GracefulServer(Application([("/", Slow)]))
+            old.listen(port, "127.0.0.1")
+            assert (await asyncio.wait_for(ask(port), 2))[0].endswith(b"answered")
+            await old.drain(limit=1)
+            waiting = asyncio.create_task(ask(port))
+            await asyncio.sleep(0.05)
+            hand_over(held.fileno(), SOCKET_NAME)
+            new = GracefulServer(Application([("/", Slow)]))
+            new.listen(port, "127.0.0.1")
+            assert (await asyncio.wait_for(waiting, 2))[0].endswith(b"answered")
+            new.stop()
 
     asyncio.run(story())
 
 
-def test_a_kept_socket_of_another_port_is_let_go(supervisor: Supervisor, hand_over: Callable[[int, str], None]) -> None:
+def test_a_socket_of_another_port_is_let_go(hand_over: Callable[[int, str], None]) -> None:
     async def story() -> None:
-        kept = socket.create_server(("127.0.0.1", 0))
-        hand_over(kept.detach(), "hub")
-        server, _ = served()
-        assert supervisor.heard()[0].splitlines() == ["FDSTOREREMOVE=1", "FDNAME=hub"]
-        assert supervisor.heard()[0].startswith("FDSTORE=1")
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            old = held.getsockname()[1]
+            hand_over(held.fileno(), SOCKET_NAME)
+        server, port = served()
+        assert (await ask(port))[0].endswith(b"answered")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.wait_for(ask(old), 2)
         server.stop()
 
     asyncio.run(story())
+
+
+def test_the_socket_has_the_name_under_which_the_hub_looks_for_it() -> None:
+    assert hub.DESCRIPTOR == SOCKET_NAME
 
 
 def test_what_was_meant_for_another_process_or_name_is_left_alone(

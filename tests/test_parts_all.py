@@ -136,6 +136,7 @@ def test_hub_and_proxy_are_not_root_and_run_from_one_generation() -> None:
     assert found["jupyterhub.service"].user == "hubd-hub"
     assert found["jupyterhub-proxy.service"].user == "hubd-proxy"
     assert found["hubd.service"].user == ""
+    assert found.pop("jupyterhub-port.service").user == "hubd-hub"
     for program in found.values():
         assert program.argv[0].startswith("/srv/hub/versions/hub-1/bin/")
         service_text(program)
@@ -203,6 +204,25 @@ def test_every_kind_of_address(address: str, place: str, url: str) -> None:
     found = by_id(wanted(f"proxy: {{port: 80, address: {address}}}\n"))
     assert found["listening:jupyterhub-proxy.socket"].address == place
     assert found["answer:the hub through the proxy"].url.startswith(url)
+
+
+def test_the_port_of_the_hub_is_systemds_and_a_connection_starts_no_hub() -> None:
+    found = by_id(wanted())
+    socket = found["unit:jupyterhub.socket"].unit
+    assert (socket.address, socket.service) == ("127.0.0.1:16001", "jupyterhub-port.service")
+    assert found["unit:jupyterhub-port.service"].unit.argv == ("/bin/true",)
+    # Without it, the hub would be free to listen by itself.
+    unit = service_text(found["unit:jupyterhub.service"].unit)
+    assert {"Requires=jupyterhub.socket", "Sockets=jupyterhub.socket"} <= set(unit.splitlines())
+    assert "listening:jupyterhub.socket" in found["service:jupyterhub.service"].needs
+    listening = found["listening:jupyterhub.socket"]
+    assert (listening.service, listening.setting) == ("jupyterhub.service", "hub.port")
+
+
+@pytest.mark.parametrize(("systemd", "need"), [(True, "listening:jupyterhub.socket"), (False, "port:16001")])
+def test_the_proxy_is_told_of_a_port_that_is_the_hubs(systemd: bool, need: str) -> None:
+    found = by_id(wanted(systemd=systemd))
+    assert need in found["file:/srv/hub/state/proxy/rules/hubd.toml"].needs
 
 
 def test_without_systemd_there_is_no_port_holder_and_no_unit_of_hubd() -> None:

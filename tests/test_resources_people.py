@@ -13,7 +13,9 @@ from fakes import FakeHost, HubApi
 from hubd.errors import CommandFailed
 from hubd.host.accounts import Account
 from hubd.host.files import Found
+from hubd.host.init import UnitState
 from hubd.host.web import Answer
+from hubd.layout import HUB_UNIT
 from hubd.resources.account import ClosedPerson, HomeFolder, Person, SeenFolder, SeenPerson, SystemAccount, _who
 from hubd.resources.group import Group, Members
 from hubd.resources.hub_people import BATCH, HubPeople, SeenPeople
@@ -185,6 +187,7 @@ def test_group(host: FakeHost) -> None:
 @pytest.fixture(autouse=True)
 def hub_listens(host: FakeHost) -> None:
     host.listening[1] = frozenset({0})
+    host.init.units[HUB_UNIT] = UnitState(HUB_UNIT, active="active")
 
 
 @pytest.fixture
@@ -326,4 +329,13 @@ def test_the_token_is_told_to_nobody_but_the_hub(host: FakeHost, token: Path, li
     host.listening[1] = frozenset(listening)
     seen = people(token, {"ada": True}).observe(host)
     assert why in seen.why
+    assert not host.web.asked
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed", "activating"])
+def test_a_hub_that_does_not_run_is_not_asked(host: FakeHost, token: Path, active: str) -> None:
+    """Where systemd holds its port a connection would be taken, and wait."""
+    host.init.units[HUB_UNIT] = UnitState(HUB_UNIT, active=active)
+    seen = people(token, {"ada": True}).observe(host)
+    assert "jupyterhub.service does not run" in seen.why
     assert not host.web.asked

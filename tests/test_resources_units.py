@@ -90,7 +90,23 @@ def test_the_line_of_a_log_that_tells_why(lines: tuple[str, ...], told: str) -> 
     assert telling_line(lines) == told
 
 
-def test_answering_waits_no_longer_than_its_deadline(host: FakeHost) -> None:
+@pytest.fixture
+def runs(host: FakeHost) -> None:
+    host.init.units["x.service"] = state()
+
+
+@pytest.mark.parametrize(("unit", "behind"), [("y.service", ""), ("x.service", "y.service")])
+def test_nobody_is_asked_while_what_should_answer_does_not_run(host: FakeHost, runs: None, unit: str, behind: str) -> None:
+    """Where systemd holds the port a connection would be taken, and wait."""
+    wish = Answering(label="the hub", url="http://127.0.0.1:1/x", unit=unit, behind=behind, deadline=2)
+    assert wish.observe(host) == Answer(0, why="y.service does not run")
+    assert len(wish.steps(wish.observe(host))) == 1
+    assert host.web.asked == []
+    host.init.units["y.service"] = state("active")
+    assert wish.observe(host).status == 200
+
+
+def test_answering_waits_no_longer_than_its_deadline(host: FakeHost, runs: None) -> None:
     wish = Answering(label="the hub", url="http://127.0.0.1:1/x", unit="x.service", deadline=2)
     answers = iter([Answer(0), Answer(503), Answer(404), Answer(200), Answer(200)])
     host.web.answer = lambda *_: next(answers)
@@ -105,7 +121,7 @@ def test_answering_waits_no_longer_than_its_deadline(host: FakeHost) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 204, 301, 404, 500, 503])
-def test_only_200_is_an_answer(host: FakeHost, status: int) -> None:
+def test_only_200_is_an_answer(host: FakeHost, runs: None, status: int) -> None:
     wish = Answering(label="the hub", url="http://127.0.0.1:1/x", unit="x.service", deadline=2)
     host.web.answer = lambda *_: Answer(status)
     assert len(wish.steps(wish.observe(host))) == 1
@@ -158,7 +174,7 @@ PORTS = [("", ""), (HELD.format("systemd", 1), ""), (HELD.format("nginx", 4711),
 @pytest.mark.parametrize(("held", "why"), PORTS)
 def test_a_port_of_another_program_is_left_alone_and_the_program_named(host: FakeHost, held: str, why: str) -> None:
     host.commands.answers["ss",] = held
-    wish = PortFree(unit="x.socket", address="80")
+    wish = PortFree(unit="x.socket", address="80", service="x.service")
     seen = wish.observe(host)
     progress = wish.progress(seen)
     assert wish.steps(seen) == ()
@@ -168,8 +184,31 @@ def test_a_port_of_another_program_is_left_alone_and_the_program_named(host: Fak
 
 def test_a_port_that_is_ours_costs_no_question(host: FakeHost, listening: Listening) -> None:
     host.init.restart("x.socket")
-    assert PortFree(unit="x.socket", address="80").observe(host) == ""
+    assert PortFree(unit="x.socket", address="80", service="x.service").observe(host) == ""
     assert host.commands.ran == []
+
+
+ELSEWHERE = [("127.0.0.1", True), ("0.0.0.0", True), ("*", True), ("[::]", True), ("127.0.0.1%lo", True),
+             ("127.0.0.2", False), ("10.0.0.5", False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("there", "taken"), ELSEWHERE)
+def test_a_port_of_another_address_is_in_nobodys_way(host: FakeHost, there: str, taken: bool) -> None:
+    host.commands.answers["ss",] = HELD.format("python3", 4711).replace("0.0.0.0:80 ", f"{there}:80 ")
+    assert PortFree(unit="x.socket", address="127.0.0.1:80", service="x.service").observe(host) == (
+        "python3 (process 4711)" if taken else ""
+    )
+    assert PortFree(unit="x.socket", address="80", service="x.service").observe(host) == "python3 (process 4711)"
+
+
+@pytest.mark.parametrize(("pid", "taken"), [(4711, False), (4712, True), (0, True)])
+def test_a_port_that_the_service_itself_still_has_is_no_strangers(host: FakeHost, pid: int, taken: bool) -> None:
+    """The file of its socket unit was taken away: systemd let go of the port, and the service did not."""
+    host.holding.add((4711, 80))
+    host.init.units["x.service"] = state(pid=pid)
+    host.commands.answers["ss",] = HELD.format("traefik", 4711)
+    wish = PortFree(unit="x.socket", address="80", service="x.service")
+    assert (wish.progress(wish.observe(host)) is not None) is taken
 
 
 @pytest.mark.parametrize(

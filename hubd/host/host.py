@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubd.host import files
+from hubd.host import files, ports
 from hubd.host.accounts import Accounts
 from hubd.host.commands import Commands
 from hubd.host.init import Init
@@ -43,27 +43,16 @@ class Host:
 
     def listeners(self, port: int) -> frozenset[int]:
         """The numbers of the accounts whose sockets get what is sent to 127.0.0.1 at a port; 0 is root, and so systemd."""
-        rows = (row.split() for table in ("tcp", "tcp6") for row in _lines(Path(f"/proc/net/{table}")))
-        # Columns: 1 the local address, 3 the state (0A listens), 7 the account.
-        places = {f"{address}:{port:04X}" for address in _HERE}
-        return frozenset(int(row[7]) for row in rows if len(row) > 7 and row[3] == "0A" and row[1] in places)
+        return ports.listeners(port)
+
+    def holds(self, pid: int, port: int) -> bool:
+        """Whether a process has a socket that listens on a port."""
+        return bool(ports.holds(pid, port))
 
     def processes_using(self, folder: Path) -> int:
         """How many processes run a program from `folder` or have its path on their command line."""
         needle = os.fsencode(f"{folder}/")
         return sum(needle in command for command in _command_lines())
-
-
-# 0.0.0.0, 127.0.0.1, [::] and [::ffff:127.0.0.1], as the kernel's tables have them. A byte's place in them is that of the
-# processor; no machine with the other order runs a hub.
-_HERE = ("00000000", "0100007F", "0" * 32, "0" * 16 + "FFFF0000" + "0100007F")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
 
 
 def _command_lines() -> Iterator[bytes]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import subprocess
 import threading
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from hubd.errors import CommandFailed
-from hubd.host import files
+from hubd.host import files, ports
 from hubd.host.commands import Commands, clean_environment
 from hubd.host.init import UnitState, process_settings
 from hubd.tools import systemctl
@@ -158,19 +157,5 @@ def _held(listen: str, proc: Path = Path("/proc")) -> str:
     systemd lets go of a socket whose address changes while it is held, and goes on showing it as active at the new one.
     """
     port = listen.partition(" ")[0].rpartition(":")[2]
-    if not port.isdigit():
-        return listen
-    rows = [line.split() for name in ("tcp", "tcp6") for line in _lines(proc / "net" / name)[1:]]
-    listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == int(port)}
-    try:
-        held = {os.readlink(found) for found in (proc / "1/fd").iterdir()}
-    except OSError:
-        return listen  # who is not root cannot see it
-    return listen if listening & held else ""
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
+    # Who is not root cannot see it, and believes systemd.
+    return "" if port.isdigit() and ports.holds(1, int(port), proc) is False else listen

@@ -1,4 +1,4 @@
-"""What systemd keeps for the hub across a restart: the listening socket, so that no connection is ever refused.
+"""What passes between systemd and the programs here: listening sockets that it hands over, and how far a start or stop is.
 
 Outside systemd every call here does nothing.
 """
@@ -11,27 +11,15 @@ import socket
 FIRST_DESCRIPTOR = 3
 
 
-def notify(*lines: str, descriptors: tuple[int, ...] = ()) -> None:
-    """Send `lines` (and `descriptors` to keep) to the process that supervises us; see sd_notify(3)."""
+def notify(*lines: str) -> None:
+    """Send `lines` to the process that supervises us; see sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        socket.send_fds(channel, ["\n".join(lines).encode()], descriptors)
-
-
-def keep(listening: socket.socket, name: str) -> None:
-    """Let the supervisor hold `listening` under `name`, so that the next start of this service finds it."""
-    # FDPOLL=0: a listening socket that nobody accepts on for a while is not broken and must not be dropped.
-    notify("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0", descriptors=(listening.fileno(),))
-
-
-def forget(name: str) -> None:
-    """Let the supervisor close what it holds under `name`."""
-    notify("FDSTOREREMOVE=1", f"FDNAME={name}")
+        channel.sendto("\n".join(lines).encode(), address)
 
 
 def take(name: str) -> list[socket.socket]:

@@ -1,4 +1,4 @@
-"""The hub's web server: its listening socket outlives a restart, and a stop lets the requests in flight finish."""
+"""The hub's web server: it listens on the socket that systemd holds, and a stop lets the requests in flight finish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hubd.hubside import handover
 
 SOCKET_NAME = "hub"
 
-# Connections wait here while the hub restarts; every person and every running server may have several.
+# Connections wait here where systemd holds no socket for the hub; every person and every running server may have several.
 BACKLOG = 1024
 
 
@@ -52,14 +52,10 @@ class GracefulServer(HTTPServer):
         self._listening: list[socket.socket] = []
 
     def listen(self, port: int, address: str | None = None, **named: Any) -> None:  # type: ignore[override]  # passes all on
-        """Listen on the socket kept from before the restart; else, or where the address is another, on a new one."""
-        kept = _kept(address, port)
+        """Listen on the socket that was handed over; else, or where its address is another, on a new one."""
         named.setdefault("backlog", BACKLOG)
-        self._listening = kept or bind_sockets(port, address, **named)
+        self._listening = _handed(address, port) or bind_sockets(port, address, **named)
         self.add_sockets(self._listening)
-        if not kept:
-            for listening in self._listening:
-                handover.keep(listening, SOCKET_NAME)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         # Called when a connection starts to wait for its next request: what it carried before has been answered.
@@ -106,12 +102,10 @@ class GracefulServer(HTTPServer):
                 continue
 
 
-def _kept(address: str | None, port: int) -> list[socket.socket]:
+def _handed(address: str | None, port: int) -> list[socket.socket]:
     found = handover.take(SOCKET_NAME)
-    right = [kept for kept in found if kept.getsockname()[:2] == (address, port)]
-    if found and not right:
-        handover.forget(SOCKET_NAME)
-    for kept in found:
-        if kept not in right:
-            kept.close()
+    right = [handed for handed in found if handed.getsockname()[:2] == (address, port)]
+    for handed in found:
+        if handed not in right:
+            handed.close()
     return right

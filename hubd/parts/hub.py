@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from hubd.hooks import Notice, Settings, Wanted, hookimpl
-from hubd.layout import DAEMON_UNIT, HUB_ACCOUNT, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
+from hubd.layout import DAEMON_UNIT, HUB_ACCOUNT, HUB_PORT_UNIT, HUB_SOCKET, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
+from hubd.parts.proxy import held, hub_port_id
 from hubd.resources.base import Resource
 from hubd.resources.file import File
 from hubd.resources.listening import OwnPort
 from hubd.resources.secret import Secret
 from hubd.resources.service import Answering, Service
 from hubd.resources.unit import Unit
-from hubd.tools.program import Program
+from hubd.tools.program import Listener, Program
 from hubd.tools.sandbox import HUB_PROPERTIES, service_properties
+from hubd.tools.traefik import endpoint
 
 ANSWERS = "answer:the hub"
 SETTINGS = "jupyterhub.json"
+DESCRIPTOR = "hub"
 
 
 def api_url(wanted: Wanted) -> str:
@@ -68,15 +71,13 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         path=layout.state / SETTINGS, content=settings, mode=0o640, group=HUB_ACCOUNT, meaning="JupyterHub's settings",
         needs=(f"system-account:{HUB_ACCOUNT}", f"directory:{layout.state}"),
     )  # fmt: skip
-    program = hub(wanted, digest)
-    own_port = OwnPort(port=wanted.config.hub.port, account=HUB_ACCOUNT, setting="hub.port")
-    yield own_port
-    yield Unit(unit=program)
+    yield from _port(wanted)
+    yield Unit(unit=hub(wanted, digest), needs=(f"unit:{HUB_SOCKET}",) if wanted.systemd else ())
     yield Service(
         unit=HUB_UNIT, settings=digest,
         needs=(f"unit:{HUB_UNIT}", f"file:{layout.state / SETTINGS}", *(each.id for each in secrets),
                f"service:{PROXY_UNIT}", f"directory:{layout.proxy_rules}", f"members:{PROXY_ACCOUNT}",
-               own_port.id),
+               hub_port_id(wanted)),
         touches="sign-in waits a few seconds; running servers go on",
     )  # fmt: skip
     deadline = wanted.config.hub.start_deadline
@@ -88,8 +89,40 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     host = f"[{address}]" if ":" in address else address
     yield Answering(
         label="the hub through the proxy", url=f"http://{host}:{wanted.config.proxy.port}/hub/health", unit=PROXY_UNIT,
-        deadline=deadline, needs=(ANSWERS, f"service:{PROXY_UNIT}"),
+        behind=HUB_UNIT, deadline=deadline, needs=(ANSWERS, f"service:{PROXY_UNIT}"),
     )  # fmt: skip
+
+
+def _port(wanted: Wanted) -> Iterable[Resource]:
+    """The hub's port, also while the hub is stopped: who had it then would be asked for people's passwords."""
+    port = wanted.config.hub.port
+    if not wanted.systemd:
+        yield OwnPort(port=port, account=HUB_ACCOUNT, setting="hub.port")
+        return
+    listener = Listener(
+        name=HUB_SOCKET, description="Where JupyterHub listens behind its proxy", service=HUB_PORT_UNIT, descriptor=DESCRIPTOR,
+        address=endpoint("127.0.0.1", port),
+    )  # fmt: skip
+    yield Unit(unit=_stand_in())
+    yield from held(listener, service=HUB_UNIT, setting="hub.port")
+
+
+def _stand_in() -> Program:
+    """What a connection starts instead of a hub that was stopped, and which leaves the connection where it is.
+
+    A hub that comes up by itself in the middle of a backup, or of a restore of its database, would spoil it.
+    """
+    return Program(
+        name=HUB_PORT_UNIT,
+        description="Stands for JupyterHub while it is stopped and systemd holds its port",
+        argv=("/bin/true",),
+        user=HUB_ACCOUNT,
+        kind="oneshot",
+        relations=(("After", HUB_SOCKET), ("Requires", HUB_SOCKET), ("StartLimitIntervalSec", "0")),
+        properties=(("RemainAfterExit", "yes"),),
+        restart=False,
+        install=False,
+    )
 
 
 def hub(wanted: Wanted, settings: str) -> Program:
@@ -104,15 +137,16 @@ def hub(wanted: Wanted, settings: str) -> Program:
         directory=layout.hub_state,
         environment=(("PATH", f"{wanted.hub}/bin:/usr/local/bin:/usr/bin:/bin"), ("HOME", str(layout.hub_state))),
         relations=(
-            ("After", f"network.target {DAEMON_UNIT} {PROXY_UNIT}"),
+            ("After", f"network.target {DAEMON_UNIT} {PROXY_UNIT} {HUB_SOCKET}"),
             ("Wants", PROXY_UNIT),
+            ("Requires", HUB_SOCKET),
             ("StartLimitIntervalSec", "0"),
         ),
         properties=(
             *service_properties(HUB_PROPERTIES, writable=(layout.hub_state, layout.proxy_rules)),
             ("NotifyAccess", "main"),
-            # systemd keeps the hub's listening socket over a restart, so that no request to it is refused.
-            ("FileDescriptorStoreMax", "4"),
+            # Handed over by systemd, which keeps it over a restart, so that no request to it is refused.
+            ("Sockets", HUB_SOCKET),
             ("KillMode", "mixed"),
             ("TimeoutStartSec", "120"),
             ("TimeoutStopSec", "30"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from hubd.config.model import Proxy
 from hubd.hooks import Wanted, hookimpl
-from hubd.layout import PROXY_ACCOUNT, PROXY_API_SOCKET, PROXY_SOCKET, PROXY_UNIT
+from hubd.layout import HUB_SOCKET, PROXY_ACCOUNT, PROXY_API_SOCKET, PROXY_SOCKET, PROXY_UNIT
 from hubd.resources.base import Resource
 from hubd.resources.file import File
 from hubd.resources.listening import Listening, PortFree
@@ -28,14 +28,16 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     )  # fmt: skip
     yield File(
         path=layout.proxy_rules / "hubd.toml", content=hold_config(hub_port=wanted.config.hub.port).encode(), mode=0o640,
-        group=PROXY_ACCOUNT, meaning="hold sign-in while the hub restarts", needs=(f"directory:{layout.proxy_rules}",),
+        group=PROXY_ACCOUNT, meaning="hold sign-in while the hub restarts",
+        # Whoever has the port that is named there is who asks people for their passwords.
+        needs=(f"directory:{layout.proxy_rules}", hub_port_id(wanted)),
     )  # fmt: skip
     digest = hashlib.sha256(static + str(wanted.facts.get("hub", {})).encode()).hexdigest()[:12]
     yield Unit(unit=proxy_program(wanted, digest))
     needs = [f"unit:{PROXY_UNIT}", f"file:{layout.proxy_state / 'traefik.toml'}", f"file:{layout.proxy_rules / 'hubd.toml'}"]
     if wanted.systemd:
         for listener, setting in _listeners(proxy):
-            yield from _listening(listener, setting)
+            yield from held(listener, service=PROXY_UNIT, setting=setting)
             needs.append(f"listening:{listener.name}")
     yield Service(unit=PROXY_UNIT, settings=digest, needs=tuple(needs), touches="everybody's page reloads")
 
@@ -56,12 +58,18 @@ def _listeners(proxy: Proxy) -> tuple[tuple[Listener, str], ...]:
     return (public, "proxy.port"), (api, "proxy.api_port")
 
 
-def _listening(listener: Listener, setting: str) -> Iterable[Resource]:
-    free = PortFree(unit=listener.name, address=listener.address, setting=setting)
+def held(listener: Listener, *, service: str, setting: str) -> Iterable[Resource]:
+    """What makes systemd hold a port for `service`, which `setting` says."""
+    free = PortFree(unit=listener.name, address=listener.address, service=service, setting=setting)
     yield free
     yield Unit(unit=listener, needs=(free.id,))
-    yield Listening(unit=listener.name, address=listener.address, service=PROXY_UNIT, setting=setting,
-                    needs=(f"unit:{listener.name}", f"unit:{PROXY_UNIT}"))  # fmt: skip
+    yield Listening(unit=listener.name, address=listener.address, service=service, setting=setting,
+                    needs=(f"unit:{listener.name}", f"unit:{listener.service}", f"unit:{service}"))  # fmt: skip
+
+
+def hub_port_id(wanted: Wanted) -> str:
+    """The resource that makes sure that nobody but the hub has its port."""
+    return f"listening:{HUB_SOCKET}" if wanted.systemd else f"port:{wanted.config.hub.port}"
 
 
 def proxy_program(wanted: Wanted, settings: str) -> Program:

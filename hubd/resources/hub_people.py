@@ -11,7 +11,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
-from hubd.layout import HUB_ACCOUNT
+from hubd.layout import HUB_ACCOUNT, HUB_UNIT
 from hubd.resources.base import Progress, Resource, Step
 from hubd.words import named, plain
 
@@ -129,6 +129,8 @@ class HubPeople(Resource):
 
     def _refuse_strangers(self, host: Host) -> None:
         """Only the hub may hear the token: while it is stopped, anybody on this machine could listen in its place."""
+        if not host.init.state(HUB_UNIT).is_active:
+            raise HubdError("the hub cannot be asked", why=f"{HUB_UNIT} does not run", retry=True)
         port = urllib.parse.urlsplit(self.api).port or 80
         hub = host.accounts.get(HUB_ACCOUNT)
         listening = host.listeners(port)

@@ -49,13 +49,14 @@ class Listening(Resource):
 class PortFree(Resource):
     """A port that no other program has, looked at before anything is changed: until then the hub stays where it is.
 
-    unit: the socket unit that is to listen there, or does. setting: as above.
+    unit: the socket unit that is to listen there, or does. service, setting: as above.
     """
 
     kind = "port"
 
     unit: str
     address: str
+    service: str
     setting: str = "proxy.port"
 
     @property
@@ -64,6 +65,9 @@ class PortFree(Resource):
 
     def observe(self, host: Host) -> str:
         if _listens(host.init.state(self.unit), self.address):
+            return ""
+        # Where a socket unit was taken away the service still has what it was handed; Listening stops it first.
+        if host.holds(host.init.state(self.service).pid, _port(self.address)):
             return ""
         holder = _holder(host, self.address)
         return "" if holder == _PID_1 else holder
@@ -108,6 +112,16 @@ _PID_1 = "systemd (process 1)"
 _ELSEWHERE = {"proxy.port": 8000, "proxy.api_port": 8098, "hub.port": 15002}
 
 
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _meets(row: str, address: str) -> bool:
+    """Whether the listener in a row of `ss` is in the way of one at an address; 127.0.0.2 is not in that of 127.0.0.1."""
+    wanted, there = address.rpartition(":")[0], row.split()[3].rpartition(":")[0].partition("%")[0]
+    return not wanted or there in (wanted, "0.0.0.0", "*", "[::]")  # noqa: S104  # what it says, not what is bound
+
+
 def _listens(seen: UnitState, address: str) -> bool:
     place = seen.listen.split(" ")[0]
     everywhere = address.isdigit() and place in (f"[::]:{address}", f"0.0.0.0:{address}")
@@ -125,14 +139,14 @@ def _taken(address: str, holder: str, setting: str, why: str = "") -> HubdError:
 
 def _holder(host: Host, address: str) -> str:
     """The program that listens on the port, as `ss` tells it: PID 1 where it holds the port for others; empty when unknown."""
-    port = address.rpartition(":")[2]
     try:
-        found = host.commands.run(("ss", "-Hltnp", f"sport = :{port}"), check=False).out
+        found = host.commands.run(("ss", "-Hltnp", f"sport = :{_port(address)}"), check=False).out
     except HubdError:  # a container without that program
         return ""
-    if '("systemd",pid=1,' in found:
+    rows = "\n".join(row for row in found.splitlines() if _meets(row, address))
+    if '("systemd",pid=1,' in rows:
         return _PID_1
-    _, _, users = found.partition('users:(("')
+    _, _, users = rows.partition('users:(("')
     name, _, rest = users.partition('"')
     pid = rest.partition("pid=")[2].split(",")[0]
     return f"{name} (process {pid})" if name else ""

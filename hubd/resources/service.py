@@ -77,7 +77,8 @@ class Service(Resource):
 class Answering(Resource):
     """An address on this machine that answers 200.
 
-    deadline: seconds given after its service was started. unit: whose log tells why it does not.
+    deadline: seconds given after its service was started. unit: whose log tells why it does not. behind: another unit
+    that it takes. While one of the two does not run nobody is asked: where systemd holds the port, a connection waits.
     """
 
     kind = "answer"
@@ -86,12 +87,16 @@ class Answering(Resource):
     url: str
     unit: str
     deadline: float
+    behind: str = ""
 
     @property
     def name(self) -> str:
         return self.label
 
     def observe(self, host: Host) -> Answer:
+        for unit in filter(None, (self.unit, self.behind)):
+            if not host.init.state(unit).is_active:
+                return Answer(0, why=f"{unit} does not run")
         return host.web.ask("GET", self.url)
 
     def steps(self, seen: Answer) -> tuple[Step, ...]:

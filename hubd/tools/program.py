@@ -53,8 +53,8 @@ class Program:
 class Listener:
     """A listening socket that is held for a program, so that the program can restart without losing a connection.
 
-    name: the socket unit's name; service: the program it is handed to; address: as in `ListenStream=`;
-    descriptor: the name the program looks for among the sockets it is given.
+    name: the socket unit's name; service: the program it is handed to, and that a connection starts where it does not run;
+    address: as in `ListenStream=`; descriptor: the name the program looks for among the sockets it is given.
     """
 
     name: str

@@ -1,0 +1,106 @@
+"""What the hub and its proxy stand on is taken from under them while they run: one pass heals it, and people work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from hub import KERNEL, HubMachine
+from hubclient import Kernel
+
+PORTS = {"jupyterhub-proxy.socket": 80, "jupyterhub-proxy-api.socket": 8099, "jupyterhub.socket": 15001}
+
+# Tries to listen in the hub's place; prints why it cannot.
+SQUAT = """
+import errno, socket
+with socket.socket() as mine:
+    mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        mine.bind(("127.0.0.1", 15001))
+        mine.listen()
+        print("done")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+# The units of a hub that listened by itself, as hubd made them once.
+AS_BEFORE = """
+cd /etc/systemd/system
+sed -i '/^Sockets=/d; /^Requires=/d; s/ jupyterhub.socket//' jupyterhub.service
+systemctl daemon-reload
+systemctl disable --now jupyterhub.socket jupyterhub-port.service
+rm jupyterhub.socket jupyterhub-port.service
+systemctl daemon-reload
+systemctl restart jupyterhub
+"""
+
+
+@pytest.fixture
+def kernel(hub_machine: HubMachine) -> Iterator[Kernel]:
+    """A running kernel of ada's, with something in its memory."""
+    started = hub_machine.sign_in("ada").start_server().start_kernel(KERNEL)
+    started.run("kept = 41")
+    yield started
+    started.connect()
+    started.stop()
+
+
+def heal(machine: HubMachine, kernel: Kernel) -> None:
+    """One pass puts all of it right, and the kernel is still the same, over a websocket made now."""
+    done = machine.hubd("apply", "--yes")
+    assert done.code == 0, done
+    assert machine.status()["state"] == "right", machine.status()
+    assert machine.changes() == []
+    assert machine.hub.healthy()
+    assert machine.sign_in("ada").get("home").status_code == 200
+    kernel.connect()
+    assert kernel.run("print(kept + 1)") == "42\n"
+
+
+def held_by_systemd(machine: HubMachine, port: int) -> bool:
+    return '("systemd",pid=1,' in machine.run(("ss", "-Hltnp", f"sport = :{port}")).out
+
+
+@pytest.mark.parametrize("unit", PORTS)
+def test_port_whose_socket_unit_was_removed_is_held_again(hub_machine: HubMachine, kernel: Kernel, unit: str) -> None:
+    hub_machine.shell(f"rm /etc/systemd/system/{unit} && systemctl daemon-reload")
+    assert not held_by_systemd(hub_machine, PORTS[unit]), "systemd lets go of what it has no file for"
+    heal(hub_machine, kernel)
+    assert held_by_systemd(hub_machine, PORTS[unit])
+
+
+# ---------------------------------------------------------------- the hub's port
+
+
+def test_nobody_can_serve_a_page_in_the_place_of_a_stopped_hub(hub_machine: HubMachine, kernel: Kernel) -> None:
+    hub_machine.run(("systemctl", "stop", "hubd", "jupyterhub"))
+    assert hub_machine.run(("python3", "-c", SQUAT), user="ada").out == "EADDRINUSE\n"
+    with ThreadPoolExecutor(1) as pool:
+        visit = pool.submit(requests.get, hub_machine.url(path="/hub/login"), timeout=60)
+        # Who asks waits, and starts nothing: a stopped hub stays stopped, for as long as a backup takes.
+        with pytest.raises(TimeoutError):
+            visit.result(5)
+        assert hub_machine.show("hub", "ActiveState") == "inactive"
+        hub_machine.run(("systemctl", "start", "hubd"))
+        assert visit.result(60).status_code == 200
+    heal(hub_machine, kernel)
+
+
+def test_port_of_a_hub_that_listened_by_itself_is_taken_over(hub_machine: HubMachine, kernel: Kernel) -> None:
+    hub_machine.shell(AS_BEFORE)
+    hub_machine.hub.wait_healthy()
+    assert not held_by_systemd(hub_machine, 15001)
+    heal(hub_machine, kernel)
+    assert held_by_systemd(hub_machine, 15001)
+
+
+def test_port_of_the_hub_moves_while_everybody_works(hub_machine: HubMachine, kernel: Kernel) -> None:
+    proxy = hub_machine.main_pid("proxy")
+    for words, port, old in ((("set", "hub.port", "15002"), 15002, 15001), (("unset", "hub.port"), 15001, 15002)):
+        hub_machine.hubd("config", *words)
+        heal(hub_machine, kernel)
+        assert (held_by_systemd(hub_machine, port), held_by_systemd(hub_machine, old)) == (True, False)
+    assert hub_machine.main_pid("proxy") == proxy
