@@ -77,9 +77,14 @@ PIN = f"numpy==2.4.6 \\\n    --hash=sha256:{SHA}\n"
 
 def solves(rig: Rig, text: str = PIN) -> None:
     """Let `uv pip compile` come to this list."""
-    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "compile"] = lambda argv: (
-        Path(argv[argv.index("--output-file") + 1]).write_text(text) and None
-    )
+
+
+    def compile_list(argv: tuple[str, ...]) -> None:
+        target = Path(argv[argv.index("--output-file") + 1])
+        assert not target.exists(), "uv stays with the versions of a list that is there"
+        target.write_text(text)
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "compile"] = compile_list
 
 
 def test_an_environment_by_uv(rig: Rig) -> None:

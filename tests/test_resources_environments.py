@@ -439,6 +439,7 @@ def test_a_frozen_one_stays_whatever_is_asked_for(host: FakeHost, folder: Path, 
     # Nothing newer is taken while the one in use is whole; and the very one that is asked for goes before all.
     first.unlink()
     assert wish.generations.chosen(wish.asked) == 2
+    wish.generations.switch(2)
     program(finish(wish, 3), "python")
     assert wish.generations.chosen(wish.asked) == 3
 
