@@ -53,6 +53,7 @@ NAMES = [
     ("https://x.example/forge/linux-64::numpy", "numpy"),
     ("https://x.example/forge/noarch/python-dateutil-2.9-0.conda", "python-dateutil"),
     ("file:///c/noarch/a-1-0.tar.bz2", "a"),
+    ("https://x.example/noarch/a-b-1-0.conda#0123456789abcdef0123456789abcdef", "a-b"),
     ("_openmp_mutex", "_openmp_mutex"),
     ("*[md5=abc]", ""),
 ]

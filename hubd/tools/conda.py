@@ -48,7 +48,7 @@ _NAME = re.compile(r"(?:\S*::)?([A-Za-z0-9_][A-Za-z0-9._-]*)")
 
 def asked_name(spec: str) -> str:
     """The name of the package that a spec asks for: `forge::numpy>=2` gives `numpy`; empty where that cannot be told."""
-    bare = spec.strip().rpartition("/")[2]
+    bare = spec.strip().partition("#")[0].rpartition("/")[2]
     if bare.endswith((".conda", ".tar.bz2")):
         return bare.rsplit("-", 2)[0].lower()
     found = _NAME.match(spec.strip())
