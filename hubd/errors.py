@@ -71,3 +71,13 @@ def last_line(text: str) -> str:
     """The last line of `text` that is not blank: programs put the reason there."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else ""
+
+
+# What programs print of the system's own error, wherever it met them.
+DISK_FULL = "No space left on device"
+
+
+def disk_full() -> HubdError:
+    """The disk is full: the same sentence whichever program met it."""
+    fix = "Make room, or clear the package cache; hubd tries again by itself."
+    return HubdError("the disk is full", why="there was no room for the packages", fix=fix, retry=True)

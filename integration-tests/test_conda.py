@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,113 @@ def test_environment_by_conda_runs_a_cell(site: Site) -> None:
     assert site.machine.path(f"{prefix}/conda-meta/history").exists()
     owner = site.machine.run(("stat", "-c", "%U", f"{prefix}/bin/python3.11", "/opt/hub/conda/bin/conda")).out.split()
     assert set(owner) <= {"hubd-build", "root"}
+
+
+def lock_of(site: Site, name: str) -> str:
+    return site.machine.read(f"/opt/hub/envs/{name}/current/.hubd-lock.yaml")
+
+
+def test_a_pip_part_comes_on_top_and_is_in_the_lock(site: Site) -> None:
+    added = environment("both", "python=3.11, ipykernel") + "    pip: [cowsay==6.1]\n"
+    said = site.apply(site.config(added))
+    assert said.startswith("0 "), said
+    assert site.run("import cowsay; print(cowsay.__version__)", "both") == "6.1\n"
+    lock = lock_of(site, "both")
+    assert re.search(r"^  - 'cowsay==6\.1( --hash=sha256:[0-9a-f]{64})+'$", lock, re.MULTILINE), lock
+    assert re.search(rf"^  - '{site.web.url}/tests/noarch/ipykernel-\S+\.conda#sha256:[0-9a-f]{{64}}'$", lock, re.MULTILINE), lock
+    # What conda installed is not pip's to replace, and what was built before goes on.
+    wrong = added.replace("cowsay==6.1", "cowsay==6.1, packaging==24.2")
+    assert site.apply(site.config(wrong)).startswith("5 ")
+    told = site.trouble("environment:both")
+    assert "the pip part would replace packaging" in told, told
+    assert "packaging==24.2" in told, told
+    assert site.run("import cowsay; print(cowsay.__version__)", "both") == "6.1\n"
+    assert site.apply(site.config(wrong.replace("packaging==24.2", "there-is-none-such-4711"))).startswith("5 ")
+    told = site.trouble("environment:both")
+    assert "the pip part cannot be installed" in told, told
+    assert "there-is-none-such-4711" in told, told
+
+
+def locked(name: str, manager: str, place: str = "") -> str:
+    return f"  {name}:\n    lock: {place or f'environments/{name}.lock'}\n    manager: {manager}\n"
+
+
+def test_a_lock_is_built_again_exactly_and_never_from_another_file(site: Site) -> None:
+    machine = site.machine
+    added = environment("both", "python=3.11, ipykernel") + "    pip: [cowsay==6.1]\n"
+    assert site.apply(site.config(added)).startswith("0 ")
+    lock = lock_of(site, "both")
+    machine.run(("mkdir", "-p", "/opt/hub/environments"))
+    machine.write("/opt/hub/environments/again.lock", lock)
+    said = site.apply(site.config(added + locked("again", "conda")))
+    assert said.startswith("0 "), said
+    assert lock_of(site, "again") == lock
+    show = "import cowsay, sys; print(cowsay.__version__, sys.prefix)"
+    assert site.run(show, "again") == "6.1 /opt/hub/envs/again/1\n"
+    for wrong, words in (
+        (re.sub(r"(ipykernel-\S+#sha256:)[0-9a-f]{8}", r"\g<1>00000000", lock), ("is not the file it should be", "ipykernel")),
+        (re.sub(r"(--hash=sha256:)[0-9a-f]{8}", r"\g<1>00000000", lock), ("is not the file it should be", "cowsay==6.1")),
+        (lock + "channels: [x]\n", ("environments/again.lock cannot be used", f"line {len(lock.splitlines()) + 1}: ")),
+    ):
+        machine.write("/opt/hub/environments/again.lock", wrong)
+        assert site.apply(site.config(added + locked("again", "conda"))).startswith("5 ")
+        told = site.trouble("environment:again")
+        assert all(word in told for word in words), told
+        assert site.run(show, "again") == "6.1 /opt/hub/envs/again/1\n", "the one before goes on"
+
+
+FILE = """\
+name: theirs
+channels:
+  - {channel}
+  - nodefaults
+dependencies:
+  - python=3.11
+  - ipykernel
+  - pip:
+    - cowsay==6.1
+prefix: /home/ada/miniconda3/envs/theirs
+"""
+
+
+def test_an_environment_file_behind_an_address(site: Site, tmp_path: Path) -> None:
+    text = FILE.format(channel=f"{site.web.url}/tests")
+    (tmp_path / "environment.yml").write_text(text)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    with web_server(tmp_path, site.machine.net.host) as web:
+        added = f"  theirs:\n    file: {web.url}/environment.yml\n    sha256: '{'0' * 64}'\n    manager: conda\n"
+        assert site.apply(site.config(added)).startswith("5 ")
+        told = site.trouble("environment:theirs")
+        assert "is not the file it should be" in told, told
+        assert sha256 in told, told
+        said = site.apply(site.config(added.replace("0" * 64, sha256)))
+        assert said.startswith("0 "), said
+        assert site.run("import cowsay; print(cowsay.__version__)", "theirs") == "6.1\n"
+        # What is wrong with another one is told with its line, and this one stays.
+        (tmp_path / "environment.yml").write_text(text.replace("    - cowsay==6.1", "    - -e git+https://x.example/y"))
+        sha256 = hashlib.sha256((tmp_path / "environment.yml").read_bytes()).hexdigest()
+        assert site.apply(site.config(added.replace("0" * 64, sha256))).startswith("5 ")
+    told = site.trouble("environment:theirs")
+    assert "line 9" in told and "editable installation" in told, told
+    assert site.run("import cowsay; print(cowsay.__version__)", "theirs") == "6.1\n"
+
+
+def test_uv_builds_a_lock_again_and_a_frozen_one_never(site: Site) -> None:
+    machine = site.machine
+    added = environment("pinned", "ipykernel, cowsay=6.1", "uv")
+    assert site.apply(site.config(added)).startswith("0 ")
+    lock = lock_of(site, "pinned")
+    assert re.search(r"^  - 'cowsay==6\.1( --hash=sha256:[0-9a-f]{64})+'$", lock, re.MULTILINE), lock
+    machine.run(("mkdir", "-p", "/opt/hub/environments"))
+    machine.write("/opt/hub/environments/again.lock", lock)
+    said = site.apply(site.config(added + locked("again", "uv")))
+    assert said.startswith("0 "), said
+    assert lock_of(site, "again") == lock
+    frozen = environment("pinned", "ipykernel, cowsay=5", "uv") + "    frozen: true\n"
+    said = site.apply(site.config(frozen))
+    assert said.startswith("0 "), said
+    assert site.run("import cowsay; print(cowsay.__version__)", "pinned") == "6.1\n"
+    assert "pinned is frozen" in machine.hubd("status").out
 
 
 WRONG = {

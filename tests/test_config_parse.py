@@ -138,6 +138,23 @@ def test_what_cannot_be_a_package(package: str) -> None:
     assert problem.fix.startswith("write a package such as numpy, ")
 
 
+PLACES = ["environments/r.yml", "/srv/r.yml", "./r.yml", "a b.lock"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_where_a_lock_or_a_file_may_be(place: str) -> None:
+    assert parse(f"environments: {{a: {{file: '{place}', pip: [six], channels: [c]}}}}").files == (place,)
+    assert parse(f"environments: {{a: {{lock: '{place}', frozen: true}}, b: {{lock: '{place}'}}}}").files == (place,)
+
+
+def test_what_is_behind_an_address_is_no_file_of_this_machine() -> None:
+    assert parse(f"environments: {{a: {{lock: 'https://x.example/a.lock', sha256: '{'a' * 64}'}}}}").files == ()
+
+
+def test_a_kernel_may_come_from_the_pip_part() -> None:
+    assert parse("environments: {a: {packages: [python], pip: [ipykernel]}}").environments["a"].pip == ("ipykernel",)
+
+
 def test_plugins_are_found_before_the_rest_is_understood() -> None:
     text = "announcement: {a: 1}\nplugins: [hubd-a, 3, Bad Name, {name: hubd-b}, {nme: x}]\nlimits: 7\n"
     assert [plugin.name for plugin in declared_plugins(text)] == ["hubd-a", "hubd-b"]
@@ -246,6 +263,17 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
         "did you mean `conda`",
     ),
     ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, uv"),
+    ("environments: {a: {pip: [-e x]}}", "environments.a.pip[0]", 1, 26, "is not a package", "numpy"),
+    ("environments: {a: {lock: -x}}", "environments.a.lock", 1, 26, "neither a file nor an address", "https://"),
+    ("environments: {a: {file: 'ftp://x/y'}}", "environments.a.file", 1, 26, "neither a file nor an address", "start with /"),
+    ("environments: {a: {file: 'https://x/y'}}", "environments.a.file", 1, 26, "needs the checksum", "add `sha256:`"),
+    (f"environments: {{a: {{sha256: '{'a' * 64}'}}}}", "environments.a.sha256", 1, 28, "neither a `lock` nor", "remove it"),
+    ("environments: {a: {lock: x, file: y}}", "environments.a.file", 1, 35, "together with `lock`", "keep one"),
+    ("environments: {a: {lock: x, packages: [ipykernel]}}", "environments.a.packages", 1, 39, "together with `lock`", "one"),
+    ("environments: {a: {lock: x, pip: [six]}}", "environments.a.pip", 1, 34, "together with `lock`", "one"),
+    ("environments: {a: {lock: x, channels: [c]}}", "environments.a.channels", 1, 39, "together with `lock`", "one"),
+    ("environments: {a: {file: x, packages: [ipykernel]}}", "environments.a.packages", 1, 39, "together with `file`", "one"),
+    ("environments: {a: {frozen: yes}}", "environments.a.frozen", 1, 28, "is text", "true"),
     ("default_environment: a", "default_environment", 1, 22, "not one of the environments", "environments:"),
     (
         "environments: {a: {}}\ndefault_environment: b",

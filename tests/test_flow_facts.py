@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from hubd.config.parse import parse
 from hubd.config.problems import ConfigInvalid
 from hubd.flow import facts, source
 from hubd.layout import Layout
+
+
+def read(layout: Layout, text: str = "people: {}") -> facts.Facts:
+    return facts.read(layout, parse(text))
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_empty_machine(tmp_path: Path) -> None:
-    found = facts.read(Layout(tmp_path / "nothing"))
+    found = read(Layout(tmp_path / "nothing"))
     assert found["drop-ins"] == {"names": [], "digest": ""}
     assert found["hub"] == {"version": ""}
     assert len(found["server-list"]["digest"]) == 64
@@ -38,33 +43,64 @@ def test_recorded_facts_by_name_and_no_damaged_ones(layout: Layout) -> None:
     ):
         (layout.facts / name).write_text(text)
     (layout.facts / "g.json").write_bytes(b"\xff")
-    assert facts.read(layout).keys() == {"environment-manager", "drop-ins", "hub", "server-list"}
-    assert facts.read(layout)["environment-manager"] == {"manager": "uv"}
+    assert read(layout).keys() == {"environment-manager", "drop-ins", "hub", "server-list", "files"}
+    assert read(layout)["environment-manager"] == {"manager": "uv"}
 
 
 def test_something_unreadable_among_the_facts_does_not_stop_a_pass(layout: Layout) -> None:
     (layout.facts / "x.json").mkdir()
-    assert "x" not in facts.read(layout)
+    assert "x" not in read(layout)
 
 
 def test_a_recorded_fact_cannot_pose_as_one_that_is_read(layout: Layout) -> None:
     (layout.facts / "hub.json").write_text('{"version": "versions/evil"}')
-    assert facts.read(layout)["hub"] == {"version": ""}
+    assert read(layout)["hub"] == {"version": ""}
 
 
 def test_drop_ins_change_with_name_and_content(layout: Layout) -> None:
-    seen = [facts.read(layout)["drop-ins"]]
+    seen = [read(layout)["drop-ins"]]
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("notes.txt", "x")):
         (layout.config_d / name).write_text(text)
-        seen.append(facts.read(layout)["drop-ins"])
+        seen.append(read(layout)["drop-ins"])
     assert seen[3] == seen[4]
     assert len({each["digest"] for each in seen[:4]}) == 4
     assert seen[-1]["names"] == ["a.py", "b.py"]
 
 
+NAMED = """environments:
+  a: {lock: environments/a.lock, manager: uv}
+  b: {file: /ABSOLUTE/b.yml}
+  c: {lock: away.lock}
+  d: {lock: folder}
+  e: {lock: binary}
+  f: {lock: large}
+  g: {file: https://x.example/g.yml, sha256: SHA}
+  h: {lock: environments/a.lock}
+"""
+
+
+def test_the_files_that_environments_are_built_from(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "LONGEST", 2048)
+    for folder in ("environments", "folder"):
+        (layout.prefix / folder).mkdir()
+    (layout.prefix / "environments/a.lock").write_text("one")
+    (layout.prefix / "b.yml").write_text("two")
+    (layout.prefix / "binary").write_bytes(b"\xff\xfe")
+    (layout.prefix / "large").write_bytes(b"x" * 3000)
+    text = NAMED.replace("/ABSOLUTE", str(layout.prefix)).replace("SHA", "'" + "a" * 64 + "'")
+    assert read(layout, text)["files"] == {
+        "environments/a.lock": {"text": "one"},
+        f"{layout.prefix}/b.yml": {"text": "two"},
+        "away.lock": {"why": "there is no such file"},
+        "folder": {"why": "it is not a file"},
+        "binary": {"why": "it is not text"},
+        "large": {"why": "it is larger than 2 KB"},
+    }
+
+
 def test_the_hub_that_is_switched_on(layout: Layout) -> None:
     layout.hub.symlink_to("versions/hub-1")
-    assert facts.read(layout)["hub"] == {"version": "versions/hub-1"}
+    assert read(layout)["hub"] == {"version": "versions/hub-1"}
 
 
 def test_no_config_is_a_problem_of_the_config(layout: Layout) -> None:

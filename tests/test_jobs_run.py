@@ -36,6 +36,9 @@ class Rig:
             "prefix": str(self.prefix),
             "manager": "uv",
             "packages": ["python=3.12", "ipykernel", "numpy=2"],
+            "pip": [],
+            "lock": "",
+            "source": {},
             "requirements": "",
             "channels": ["conda-forge"],
             "conda": "/opt/hub/conda",
@@ -58,6 +61,10 @@ class Rig:
         return dict(json.loads(self.report.read_text()))
 
     @property
+    def lock(self) -> list[str]:
+        return (self.prefix / ".hubd-lock.yaml").read_text().splitlines()
+
+    @property
     def is_marked(self) -> bool:
         return (self.prefix / ".mark").exists()
 
@@ -67,40 +74,89 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
+SHA = "a" * 64
+PIN = f"numpy==2.4.6 \\\n    --hash=sha256:{SHA}\n"
+
+
+def solves(rig: Rig, text: str = PIN) -> None:
+    """Let `uv pip compile` come to this list."""
+
+
+    def compile_list(argv: tuple[str, ...]) -> None:
+        target = Path(argv[argv.index("--output-file") + 1])
+        assert not target.exists(), "uv stays with the versions of a list that is there"
+        target.write_text(text)
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "compile"] = compile_list
+
+
 def test_an_environment_by_uv(rig: Rig) -> None:
     (rig.prefix / "left/over").mkdir(parents=True)
     (rig.prefix / "half").touch()
-    rig.commands.answers["/opt/hub/hub/bin/uv", "pip"] = lambda argv: (
-        (rig.prefix / "share/unwanted/x").mkdir(parents=True) and None
-    )
-    assert rig.run() == 0
+    (rig.cache / "solved.txt").write_text("stale==1\n")
+    solves(rig)
+
+    def install(argv: tuple[str, ...]) -> None:
+        (rig.prefix / "share/unwanted/x").mkdir(parents=True)
+        (rig.prefix / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.12.4\n")
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "install"] = install
+    assert rig.run(pip=["cowsay==6.1"]) == 0
     words = [argv[1:3] for argv in rig.commands.ran]
-    assert words[:2] == [("venv", "--allow-existing"), ("pip", "install")]
-    assert rig.commands.ran[1][-2:] == ("ipykernel", "numpy==2.*")
-    assert rig.commands.ran[2][0] == f"{rig.prefix}/bin/python"
+    assert words[:3] == [("venv", "--allow-existing"), ("pip", "compile"), ("pip", "install")]
+    assert (rig.cache / "asked.txt").read_text() == "ipykernel\nnumpy==2.*\ncowsay==6.1\n"
+    assert "--require-hashes" in rig.commands.ran[2]
+    assert (rig.cache / "solved.txt").read_text() == f"numpy==2.4.6 --hash=sha256:{SHA}\n"
+    assert rig.commands.ran[3][0] == f"{rig.prefix}/bin/python"
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
-    assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "share"]
+    assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "pyvenv.cfg", "share"]
     assert list((rig.prefix / "share").iterdir()) == []
     assert (rig.told["state"], rig.told["tries"], rig.told["digest"]) == ("done", 1, "d")
+    assert rig.lock[3:] == ["python: '3.12'", "pip:", f"  - 'numpy==2.4.6 --hash=sha256:{SHA}'"]
 
 
-def test_a_locked_list_is_installed_with_its_hashes_and_no_kernel_is_tried(rig: Rig) -> None:
-    assert rig.run(packages=[], requirements="/x/list.txt", smoke="") == 0
+def test_what_has_no_hash_is_installed_and_the_others_are_checked_nevertheless(rig: Rig) -> None:
+    solves(rig, f"{PIN}mine @ git+https://git.example.org/mine@abc\n")
+    assert rig.run() == 0
+    assert "--require-hashes" not in rig.commands.ran[2]
+    assert rig.lock[-2:] == ["  - 'mine @ git+https://git.example.org/mine@abc'", f"  - 'numpy==2.4.6 --hash=sha256:{SHA}'"]
+
+
+def test_a_locked_list_is_installed_with_its_hashes_and_no_kernel_is_tried(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"# made by hubd\n{PIN}")
+    assert rig.run(packages=[], requirements=str(tmp_path / "list.txt"), smoke="") == 0
     assert "--require-hashes" in rig.commands.ran[1]
+    assert (rig.cache / "solved.txt").read_text() == f"numpy==2.4.6 --hash=sha256:{SHA}\n"
     assert len(rig.commands.ran) == 2
     assert rig.is_marked
 
 
-def test_an_environment_by_conda(rig: Rig) -> None:
+def by_conda(rig: Rig, *names: str, said: str = "{}") -> None:
+    """Let conda install packages with these names."""
+
     def create(argv: tuple[str, ...]) -> str:
         (rig.prefix / "conda-meta").mkdir()
         (rig.prefix / "conda-meta/history").touch()
-        return "{}"
+        for name in names:
+            url = f"https://forge.example.org/noarch/{name}-1-0.conda"
+            record = {"name": name, "version": "1", "build": "0", "url": url, "sha256": SHA if name == "numpy" else None}
+            (rig.prefix / f"conda-meta/{name}-1-0.json").write_text(json.dumps(record))
+        return said
 
     rig.commands.answers["/opt/hub/conda/bin/conda",] = create
+
+
+def test_an_environment_by_conda(rig: Rig) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
     assert rig.run(manager="conda") == 0
     assert rig.commands.options[0]["environment"]["CONDA_PKGS_DIRS"] == str(rig.cache / "conda-pkgs")
     assert rig.is_marked
+    assert rig.lock[3:] == [
+        "conda:",
+        "  - 'https://forge.example.org/noarch/ipykernel-1-0.conda'",
+        f"  - 'https://forge.example.org/noarch/numpy-1-0.conda#sha256:{SHA}'",
+        "  - 'https://forge.example.org/noarch/python-1-0.conda'",
+    ]
 
 
 def test_condas_exit_code_alone_is_not_believed(rig: Rig) -> None:
@@ -128,6 +184,72 @@ def test_what_a_program_may_take_is_what_others_left_of_the_time(rig: Rig) -> No
     assert rig.commands.options[1]["timeout"] == 0
 
 
+LEFT_OUT = [
+    ("{}", "conda left the environment incomplete", "there is no record of numpy=2, though"),
+    (json.dumps({"exception_name": "UnsatisfiableError", "message": "no"}), "the packages do not fit together", "no"),
+]
+
+
+@pytest.mark.parametrize(("said", "what", "why"), LEFT_OUT)
+def test_a_package_that_conda_left_out_is_a_failure_whatever_it_says(rig: Rig, said: str, what: str, why: str) -> None:
+    by_conda(rig, "python", "ipykernel", said=said)
+    assert rig.run(manager="conda") == 1
+    assert rig.told["what"] == what
+    assert rig.told["why"].startswith(why)
+    assert not rig.is_marked
+
+
+def python_of(rig: Rig) -> None:
+    (rig.prefix / "bin").mkdir()
+    (rig.prefix / "bin/python").touch(mode=0o755)
+
+
+UV = "/opt/hub/hub/bin/uv"
+
+
+def with_pip(rig: Rig, preview: str, *, python: bool = True) -> int:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    create: Any = rig.commands.answers["/opt/hub/conda/bin/conda",]
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = lambda argv: (python_of(rig) if python else None, create(argv))[1]
+    rig.commands.answers[UV, "pip", "install"] = lambda argv: preview if "--dry-run" in argv else None
+    return rig.run(manager="conda", pip=["cowsay", "mine @ https://x.example/mine.whl"])
+
+
+def test_the_pip_part_comes_on_top_of_what_conda_installed(rig: Rig) -> None:
+    solves(rig)
+    assert with_pip(rig, " + cowsay==6.1\n + mine==1 (from https://x.example/mine.whl)\n") == 0
+    preview, compiled, installed = (argv for argv in rig.commands.ran if argv[0] == UV)
+    assert "--dry-run" in preview
+    assert "--no-deps" in compiled
+    assert (rig.cache / "asked.txt").read_text() == "cowsay==6.1\nmine @ https://x.example/mine.whl\n"
+    assert "--require-hashes" in installed
+    assert rig.lock[-2:] == ["pip:", f"  - 'numpy==2.4.6 --hash=sha256:{SHA}'"]
+
+
+def test_a_pip_part_that_conda_has_already_changes_nothing(rig: Rig) -> None:
+    assert with_pip(rig, "Would make no changes\n") == 0
+    assert [argv for argv in rig.commands.ran if argv[0] == UV and "--dry-run" not in argv] == []
+
+
+def test_the_pip_part_replaces_nothing_of_condas(rig: Rig) -> None:
+    assert with_pip(rig, " + cowsay==6.1\n - numpy==2.4.6\n + numpy==1.26.4\n") == 1
+    assert rig.told["what"] == "the pip part would replace numpy==2.4.6, which conda installed"
+    assert rig.told["why"] == "it needs numpy==1.26.4"
+    assert not rig.is_marked
+
+
+def test_a_pip_part_that_fails_is_one_sentence(rig: Rig) -> None:
+    rig.commands.answers[UV, "pip", "compile"] = 1
+    assert with_pip(rig, " + cowsay==6.1\n") == 1
+    assert rig.told["what"] == "the pip part cannot be installed: uv could not build the environment"
+    assert rig.told["why"] == "it went wrong"
+
+
+def test_a_pip_part_without_python_says_what_to_add(rig: Rig) -> None:
+    assert with_pip(rig, "", python=False) == 1
+    assert (rig.told["what"], rig.told["fix"]) == ("the pip part needs a Python", "Add `- python` to the packages.")
+
+
 FAILURES = [
     ("uv", ("/opt/hub/hub/bin/uv", "pip"), 2, "uv could not build"),
     ("uv", ("/opt/hub/hub/bin/uv", "venv"), 2, "uv could not build"),
@@ -143,6 +265,144 @@ def test_a_failed_build_has_no_mark_and_says_why(rig: Rig, manager: str, argv: t
     assert (told["state"], told["tries"], told["why"]) == ("failed", 3, "it went wrong")
     assert told["ended"] > 0
     assert not rig.is_marked
+
+
+UV_LOCK = f"manager: uv\nplatform: linux-64\npython: '3.11'\npip:\n  - 'six==1.17.0 --hash=sha256:{SHA}'\n"
+URL = "https://forge.example.org/noarch"
+
+
+def conda_lock(*names: str) -> str:
+    lines = "".join(f"  - '{URL}/{name}-1-0.conda#sha256:{SHA}'\n" for name in names)
+    return f"manager: rattler\nplatform: linux-64\nconda:\n{lines}"
+
+
+def test_a_lock_of_uvs_is_built_exactly(rig: Rig) -> None:
+    assert rig.run(lock=UV_LOCK, packages=[]) == 0
+    venv, install = rig.commands.ran[:2]
+    assert venv[venv.index("--python") + 1] == "3.11"
+    assert "--require-hashes" in install and "--no-deps" in install
+    assert (rig.cache / "solved.txt").read_text() == f"six==1.17.0 --hash=sha256:{SHA}\n"
+    assert rig.lock[-1] == f"  - 'six==1.17.0 --hash=sha256:{SHA}'"
+
+
+def test_a_lock_of_conda_packages_is_built_exactly(rig: Rig) -> None:
+    by_conda(rig, "python", "numpy", said="")
+    assert rig.run(manager="conda", lock=conda_lock("numpy", "python"), packages=[]) == 0
+    explicit = rig.cache / "explicit.txt"
+    assert rig.commands.ran[0][1:] == ("create", "--json", "--yes", "--prefix", str(rig.prefix), "--file", str(explicit))
+    assert explicit.read_text() == f"@EXPLICIT\n{URL}/numpy-1-0.conda#sha256:{SHA}\n{URL}/python-1-0.conda#sha256:{SHA}\n"
+    assert rig.is_marked
+
+
+def test_the_pip_part_of_a_lock_is_installed_as_it_is(rig: Rig) -> None:
+    by_conda(rig, "python")
+    create: Any = rig.commands.answers["/opt/hub/conda/bin/conda",]
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = lambda argv: (python_of(rig), create(argv))[1]
+    lock = conda_lock("python") + f"pip:\n  - 'six==1.17.0 --hash=sha256:{SHA}'\n"
+    assert rig.run(manager="conda", lock=lock, packages=[]) == 0
+    (install,) = (argv for argv in rig.commands.ran if argv[0] == UV)
+    assert "--require-hashes" in install and "--dry-run" not in install
+    assert rig.lock[-1] == f"  - 'six==1.17.0 --hash=sha256:{SHA}'"
+
+
+OTHERWISE = [
+    (("python",), "the environment is not what its lock says", f"without {URL}/numpy-1-0.conda"),
+    (("python", "numpy", "more"), "the environment is not what its lock says", f"with {URL}/more-1-0.conda"),
+]
+
+
+@pytest.mark.parametrize(("names", "what", "why"), OTHERWISE)
+def test_what_is_not_as_locked_does_not_count(rig: Rig, names: tuple[str, ...], what: str, why: str) -> None:
+    by_conda(rig, *names)
+    assert rig.run(manager="conda", lock=conda_lock("numpy", "python"), packages=[]) == 1
+    assert (rig.told["what"], rig.told["why"]) == (what, why)
+    assert not rig.is_marked
+
+
+def test_another_file_than_the_lock_says_does_not_count_even_if_conda_takes_it(rig: Rig) -> None:
+    by_conda(rig, "python", "numpy")
+    lock = conda_lock("numpy", "python")
+    assert rig.run(manager="conda", lock=lock.replace(f"numpy-1-0.conda#sha256:{SHA}", f"numpy-1-0.conda#sha256:{'b' * 64}")) == 1
+    assert rig.told["what"] == "a download is not the file it should be"
+    assert f"numpy-1-0.conda is {SHA}, and the lock says {'b' * 64}" in rig.told["why"]
+    # Where the record does not tell, the archive in the cache does.
+    (rig.cache / "conda-pkgs").mkdir()
+    (rig.cache / "conda-pkgs/python-1-0.conda").write_bytes(b"evil")
+    assert rig.run(manager="conda", lock=lock) == 1
+    assert f"{URL}/python-1-0.conda is {hashlib.sha256(b'evil').hexdigest()}" in rig.told["why"]
+    assert not rig.is_marked
+
+
+@pytest.mark.parametrize(("manager", "lock", "what"), [
+    ("conda", UV_LOCK, "conda cannot build this lock"),
+    ("uv", conda_lock("python"), "uv cannot build this lock"),
+    ("uv", "junk", "it is not a lock that can be built"),
+])  # fmt: skip
+def test_a_lock_that_cannot_be_built_starts_nothing(rig: Rig, manager: str, lock: str, what: str) -> None:
+    assert rig.run(manager=manager, lock=lock) == 1
+    assert rig.told["what"] == what
+    assert rig.commands.ran == []
+
+
+FILE = "channels: [mine]\ndependencies: [python, ipykernel, {pip: [six]}]\nprefix: /x\n"
+
+
+def fetched(rig: Rig, tmp_path: Path, kind: str, text: str, *, sha256: str = "", **change: Any) -> int:
+    """Build from what is behind an address."""
+    path = tmp_path / "behind"
+    path.write_text(text)
+    digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
+    source = {"kind": kind, "place": path.as_uri(), "sha256": digest, "text": "", "channels": True}
+    spec = {**rig.spec, "packages": [], "source": {**source, **change}}
+    return run(spec, commands=rig.commands, web=Web())  # type: ignore[arg-type]
+
+
+def test_an_environment_file_is_fetched_and_read(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solves(rig)
+    assert fetched(rig, tmp_path, "file", FILE) == 0
+    assert (rig.cache / "asked.txt").read_text() == "ipykernel\nsix\n"
+    assert "`prefix:` is not used" in capsys.readouterr().out
+    assert sorted(path.name for path in rig.cache.iterdir()) == ["asked.txt", "build.lock", "solved.txt"]
+
+
+def test_the_kernel_that_a_fetched_file_lacks_can_be_added_beside_it(rig: Rig, tmp_path: Path) -> None:
+    rig.spec["pip"] = ["ipykernel"]
+    solves(rig)
+    assert fetched(rig, tmp_path, "file", "dependencies: [numpy]") == 0
+    assert (rig.cache / "asked.txt").read_text() == "numpy\nipykernel\n"
+
+
+@pytest.mark.parametrize(("own", "channel"), [(False, "conda-forge"), (True, "mine")])
+def test_the_channels_of_a_file_count_unless_the_config_has_its_own(rig: Rig, tmp_path: Path, own: bool, channel: str) -> None:
+    by_conda(rig, "python", "ipykernel")
+    rig.spec["manager"] = "conda"
+    fetched(rig, tmp_path, "file", FILE.replace(", {pip: [six]}", ""), channels=own)
+    argv = rig.commands.ran[0]
+    assert argv[argv.index("--channel") + 1] == channel
+    assert rig.is_marked
+
+
+def test_a_lock_is_fetched(rig: Rig, tmp_path: Path) -> None:
+    assert fetched(rig, tmp_path, "lock", UV_LOCK) == 0
+    assert rig.lock[-1] == f"  - 'six==1.17.0 --hash=sha256:{SHA}'"
+
+
+UNUSABLE = [
+    ("file", FILE, SHA, "is not the file it should be", f"expected {SHA}"),
+    ("file", "dependencies: [numpy]", "", "behind cannot be used as it is", "ipykernel is not among the packages"),
+    ("file", "dependencies:\n\t- x", "", "behind cannot be used as it is", "line 2"),
+    ("lock", "junk", "", "it is not a lock that can be built", "line 1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "sha256", "what", "why"), UNUSABLE)
+def test_what_was_fetched_and_cannot_be_used_starts_nothing(
+    rig: Rig, tmp_path: Path, kind: str, text: str, sha256: str, what: str, why: str
+) -> None:
+    assert fetched(rig, tmp_path, kind, text, sha256=sha256) == 1
+    assert what in rig.told["what"]
+    assert why in rig.told["why"]
+    assert rig.commands.ran == []
 
 
 def test_an_environment_counts_only_when_its_kernel_ran_a_cell(rig: Rig) -> None:
@@ -162,7 +422,7 @@ def test_those_who_follow_see_what_is_done(rig: Rig, capsys: pytest.CaptureFixtu
     rig.run()
     said = capsys.readouterr().out
     assert said.startswith("starting\n")
-    assert "installing 2 packages with uv" in said
+    assert "solving 2 packages with uv" in said
     assert "running a cell" in said
 
 

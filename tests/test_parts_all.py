@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from hubd.host.sockets import MOST
 from hubd.layout import Layout
 from hubd.plugin_loader import BUILT_IN, load
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
-from hubd.resources.environment import Environment
+from hubd.resources.environment import Environment, Source
 from hubd.resources.file import File
 from hubd.resources.service import Answering, Service
 from hubd.resources.unit import Unit
@@ -318,6 +319,102 @@ def test_going_back_lasts_until_something_else_is_asked_for(fact: Any, held: int
     choice = json.loads(json.dumps(fact).replace("DIGEST", digest))
     found = environments(wanted(facts={**CHOICE, "rollbacks": {"science": choice}}))
     assert {name: each.held for name, each in found.items()} == {"science": held, "maths": 0, "stats": 0}
+
+
+SHA = "a" * 64
+LOCK = f"manager: uv\nplatform: linux-64\npython: '3.11'\npip:\n  - 'six==1.17.0 --hash=sha256:{SHA}'\n"
+CONDA_LOCK = "manager: rattler\nplatform: linux-64\nconda:\n  - 'https://x.example/c/linux-64/python-2.7.18-0.conda'\n"
+FILE = "channels: [mine]\ndependencies: [ipykernel, {pip: [six]}]\nprefix: /x\n"
+
+
+def with_files(environment: str, more: str = "", **texts: str) -> Wanted:
+    found = {name.replace("_", "."): {"text": text} for name, text in texts.items()}
+    return wanted(f"environments: {{a: {{{environment}}}}}\n{more}", facts={**CHOICE, "files": found})
+
+
+def test_a_lock_of_this_machine_is_read_and_handed_on() -> None:
+    found = environments(with_files("lock: a.lock", a_lock=LOCK))["a"]
+    assert (found.manager, found.packages, found.pip, found.refused) == ("uv", (), (), None)
+    assert found.source is not None
+    assert (found.source.text, found.source.sha256) == (LOCK, hashlib.sha256(LOCK.encode()).hexdigest())
+    assert environments(with_files("lock: a.lock", a_lock=LOCK + "# more\n"))["a"].digest != found.digest
+    assert environments(with_files("lock: a.lock", a_lock=CONDA_LOCK))["a"].manager == "conda"
+    assert environments(with_files("lock: a.lock, manager: uv", a_lock=CONDA_LOCK))["a"].manager == "uv"
+
+
+CHANNELS = [
+    ("", "", FILE, ("mine",)),
+    (", channels: [own]", "", FILE, ("own",)),
+    ("", "conda: {channels: [usual]}\n", FILE, ("mine",)),
+    ("", "conda: {channels: [usual]}\n", FILE.replace("channels: [mine]", "name: a"), ("usual",)),
+]
+
+
+@pytest.mark.parametrize(("option", "more", "text", "channels"), CHANNELS)
+def test_an_environment_file_of_this_machine_is_read(option: str, more: str, text: str, channels: tuple[str, ...]) -> None:
+    wish = with_files(f"file: a.yml, pip: [cowsay], manager: conda{option}", more, a_yml=text)
+    found = environments(wish)["a"]
+    assert (found.packages, found.pip, found.channels) == (("ipykernel",), ("six", "cowsay"), channels)
+    assert (found.source, found.refused) == (None, None)
+    said = notices(wish, load((), bundled=Path("/nowhere")))
+    assert any("a.yml: its `prefix:` is not used" in notice.say for notice in said)
+
+
+def test_the_kernel_that_somebody_elses_file_lacks_can_be_added_beside_it() -> None:
+    found = environments(with_files("file: a.yml, pip: [ipykernel], manager: conda", a_yml="dependencies: [numpy]"))["a"]
+    assert (found.packages, found.pip, found.refused) == (("numpy",), ("ipykernel",), None)
+
+
+@pytest.mark.parametrize("kind", ["lock", "file"])
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_behind_an_address_is_left_to_the_build(kind: str, own: bool) -> None:
+    option = ", channels: [own]" if own and kind == "file" else ""
+    text = f"environments: {{a: {{{kind}: 'https://x.example/a', sha256: '{SHA}', manager: conda{option}}}}}\n"
+    found = environments(wanted(text, facts=CHOICE))["a"]
+    assert found.source == Source(kind=kind, place="https://x.example/a", sha256=SHA, channels=not option)
+    assert (found.packages, found.pip) == ((), ())
+    assert found.channels == (("own",) if option else ("conda-forge",))
+
+
+REFUSED = [
+    # what the environment says, what the file holds, words
+    ("lock: a.lock", "junk", ["a.lock cannot be used", "line 1: 'junk'"]),
+    ("lock: away.lock", LOCK, ["away.lock cannot be read", "Put it at /srv/hub/away.lock"]),
+    (f"lock: a.lock, sha256: '{SHA}'", LOCK, ["a.lock is not the file it should be", f"expected {SHA}"]),
+    ("file: a.lock", "dependencies: [numpy]", ["a.lock cannot be used as it is", "add `- ipykernel`"]),
+    ("file: a.lock", "dependencies:\n\t- x", ["line 2", "tab"]),
+    ("file: a.lock, kernel: {language: R}", "dependencies: [ipykernel]", ["add `- r-irkernel`"]),
+]
+
+
+@pytest.mark.parametrize(("environment", "text", "words"), REFUSED)
+def test_what_cannot_be_used_is_refused_with_its_reason(environment: str, text: str, words: list[str]) -> None:
+    found = environments(with_files(f"{environment}, manager: uv", a_lock=text))["a"]
+    assert found.refused is not None
+    for word in words:
+        assert word in f"{found.refused} {found.refused.fix}"
+
+
+OUTLIVED = [
+    ("packages: [python=2.7, ipykernel]", "a: Python 2.7 is past its end of life"),
+    ("packages: ['python ==3.6.*', ipykernel]", "a: Python 3.6 is past its end of life"),
+    ("packages: [python=3.12, ipykernel]", ""),
+    ("packages: ['python>=3.6', ipykernel]", ""),
+    ("packages: [python=3, ipykernel]", ""),
+    ("packages: [ipykernel]", ""),
+    ("lock: a.lock", "a: Python 2.7.18 is past its end of life"),
+    ("packages: [python=2.7, ipykernel], frozen: true", "a is frozen: it stays as it was built, and Python 2.7 is past its"),
+    ("packages: [ipykernel], frozen: true", "a is frozen: it stays as it was built"),
+]
+
+
+@pytest.mark.parametrize(("environment", "say"), OUTLIVED)
+def test_what_is_past_its_end_of_life_is_said(environment: str, say: str) -> None:
+    wish = with_files(f"{environment}, manager: conda", a_lock=CONDA_LOCK)
+    said = [notice for notice in notices(wish, load((), bundled=Path("/nowhere"))) if notice.say.startswith("a")]
+    assert [notice.say[: len(say)] for notice in said] == ([say] if say else [])
+    assert all("environments.a.frozen" in notice.fix for notice in said)
+    assert environments(wish)["a"].frozen is ("frozen" in environment)
 
 
 def policy(text: str) -> Any:

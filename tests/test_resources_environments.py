@@ -18,7 +18,7 @@ from hubd.host import files
 from hubd.host.init import UnitState
 from hubd.resources import job as jobs
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
-from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment
+from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment, Source
 from hubd.resources.generation import MARK, Generations
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
 from hubd.resources.reports import Reports
@@ -71,7 +71,17 @@ DIGEST = [
     ({"channels": ("conda-forge",)}, False),
     ({"requirements_digest": "abc"}, False),
     ({"smoke": "R"}, False),
+    ({"pip": ("cowsay",)}, False),
+    ({"source": Source(kind="lock", place="a.lock", sha256="a")}, False),
+    ({"frozen": True}, False),
 ]
+
+
+def test_a_lock_is_known_by_what_is_in_it_wherever_that_is() -> None:
+    here = environment(source=Source(kind="lock", place="a.lock", sha256="abc", text="manager: uv"))
+    there = environment(source=Source(kind="lock", place="https://x.example/b.lock", sha256="abc"))
+    assert here.digest == there.digest
+    assert here.digest != environment(source=Source(kind="lock", place="a.lock", sha256="abd", text="manager: conda")).digest
 
 
 @pytest.mark.parametrize(("options", "same"), DIGEST)
@@ -561,6 +571,61 @@ def test_each_build_has_a_number_of_its_own_and_a_clean_folder(
     assert (spec["number"], spec["prefix"]) == (7, str(wish.generations.path(7)))
     assert os.listdir(wish.generations.path(7)) == []
     assert (wish.generations.path(4) / MARK).exists()
+
+
+SOURCES = [
+    # source, lock and source in the specification, words of the step
+    (None, "", {}, "from 2 packages"),
+    (Source(kind="lock", place="a.lock", sha256="a", text="manager: uv"), "manager: uv", {}, "from the lock a.lock"),
+    (
+        Source(kind="file", place="https://x.example/a.yml", sha256="a", channels=False),
+        "",
+        {"kind": "file", "place": "https://x.example/a.yml", "sha256": "a", "text": "", "channels": False},
+        "from the file https://x.example/a.yml",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "lock", "fetched", "say"), SOURCES)
+def test_what_a_build_is_told_of_a_lock_or_a_file(
+    host: FakeHost, folder: Path, owners: Owners, source: Source | None, lock: str, fetched: dict[str, Any], say: str
+) -> None:
+    host.layout.envs.mkdir()
+    host.layout.cache.mkdir()
+    wish = environment(generations=placed(host.layout.envs / "science"), source=source, pip=("cowsay",))
+    (step,) = wish.steps(wish.observe(host))
+    assert say in step.say
+    step.do(host)
+    spec = json.loads((host.layout.jobs / "env-science.json").read_text())
+    assert (spec["lock"], spec["source"], spec["pip"]) == (lock, fetched, ["cowsay"])
+
+
+def test_what_cannot_be_used_is_refused_and_the_old_one_goes_on(host: FakeHost, folder: Path, tmp_path: Path) -> None:
+    refused = HubdError("a.lock cannot be used", why="line 1")
+    wish = environment(generations=placed(tmp_path / "envs/science"), refused=refused)
+    program(finish(wish, 1, digest="older"), "python")
+    seen = wish.observe(host)
+    assert wish.steps(seen) == ()
+    progress = wish.progress(seen)
+    assert progress is not None and progress.error is refused
+    assert wish.generations.finished()[0].number == 1
+
+
+def test_a_frozen_one_stays_whatever_is_asked_for(host: FakeHost, folder: Path, tmp_path: Path) -> None:
+    wish = environment(generations=placed(tmp_path / "envs/science"), frozen=True, packages=("python=2.7",))
+    # Without any it is built once.
+    assert len(wish.steps(wish.observe(host))) == 1
+    first = program(finish(wish, 1, digest="older"), "python")
+    program(finish(wish, 2, digest="newer"), "python")
+    wish.generations.switch(1)
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.generations.chosen(wish.asked) == 1
+    # Nothing newer is taken while the one in use is whole; and the very one that is asked for goes before all.
+    first.unlink()
+    assert wish.generations.chosen(wish.asked) == 2
+    wish.generations.switch(2)
+    program(finish(wish, 3), "python")
+    assert wish.generations.chosen(wish.asked) == 3
 
 
 def test_who_went_back_gets_the_older_one_and_nothing_is_built(host: FakeHost, tmp_path: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hubd.tools import conda
+from hubd.tools.lock import CondaPackage
 
 CASES = json.loads(Path(__file__).with_name("cases").joinpath("conda_failures.json").read_text())
 
@@ -41,3 +42,36 @@ def test_failure(case: dict[str, Any]) -> None:
 
 def test_a_long_message_is_cut() -> None:
     assert len(conda.failure(json.dumps({"message": "x" * 5000}), code=1).why) == 600
+
+
+NAMES = [
+    ("numpy", "numpy"),
+    ("NumPy>=2", "numpy"),
+    ("numpy=2.1", "numpy"),
+    ("numpy 2.*", "numpy"),
+    ("forge::numpy[version='>=1']", "numpy"),
+    ("https://x.example/forge/linux-64::numpy", "numpy"),
+    ("https://x.example/forge/noarch/python-dateutil-2.9-0.conda", "python-dateutil"),
+    ("file:///c/noarch/a-1-0.tar.bz2", "a"),
+    ("https://x.example/noarch/a-b-1-0.conda#0123456789abcdef0123456789abcdef", "a-b"),
+    ("_openmp_mutex", "_openmp_mutex"),
+    ("*[md5=abc]", ""),
+]
+
+
+@pytest.mark.parametrize(("spec", "name"), NAMES)
+def test_whom_a_spec_asks_for(spec: str, name: str) -> None:
+    assert conda.asked_name(spec) == name
+
+
+COVERED: list[tuple[list[str], tuple[str, ...]]] = [
+    (["python=3.11", "Numpy>=2", "forge::numpy", "*[md5=abc]", "__glibc>=2.17"], ()),
+    (["python", "scipy=1", "num"], ("scipy=1", "num")),
+    ([], ()),
+]
+
+
+@pytest.mark.parametrize(("specs", "missing"), COVERED)
+def test_records_cover_what_was_asked_for(specs: list[str], missing: tuple[str, ...]) -> None:
+    found = [CondaPackage(name, "1", "0", "https://x") for name in ("python", "numpy")]
+    assert conda.uncovered(specs, found) == missing

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hubd.config.names import is_address
 from hubd.config.section import Finding, names, written_as
 from hubd.config.units import parse_cores, parse_duration, parse_size
 
@@ -62,15 +63,33 @@ def missing_kernel(written: Mapping[str, Any]) -> Iterator[Finding]:
     """Without its kernel package an environment builds and then never starts a notebook."""
     if written_as(list, written, "packages") is None:
         return
-    listed = {found[1].lower() for _, package in names(written, "packages") if (found := REQUIREMENT.match(package))}
+    packages = [package for key in ("packages", "pip") for _, package in names(written, key)]
     language = written_as(str, written, "kernel", "language") or "python"
+    if needed := lacking_kernel(packages, language):
+        yield ("packages",), *needed
+
+
+def lacking_kernel(packages: Iterable[str], language: str) -> tuple[str, str] | None:
+    """What to say, and what to write, where the kernel's own package is not among these."""
+    listed = {found[1].lower() for package in packages if (found := REQUIREMENT.match(package))}
     for needed in KERNEL_PACKAGES.get(language, ()):
         if needed not in listed:
-            yield (
-                ("packages",),
-                f"{needed} is not among the packages, and the {language} kernel needs it",
-                f"add `- {needed}`",
-            )
+            return f"{needed} is not among the packages, and the {language} kernel needs it", f"add `- {needed}`"
+    return None
+
+
+def unclear_source(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """An environment is told in one way only; what comes from an address has a checksum."""
+    given = [key for key in ("lock", "file") if written_as(str, written, key)]
+    excluded = {"lock": ("file", "packages", "pip", "channels"), "file": ("packages",)}
+    for key in given:
+        for other in excluded[key]:
+            if written.get(other):
+                yield (other,), f"`{other}` can't be used together with `{key}`", "keep one of the two"
+        if is_address(written[key]) and not written.get("sha256"):
+            yield (key,), "an address needs the checksum of what is behind it", "add `sha256:`, as sha256sum tells it"
+    if written.get("sha256") and not given:
+        yield ("sha256",), "there is neither a `lock` nor a `file` that it could be of", "remove it"
 
 
 def unknown_default(written: Mapping[str, Any]) -> Iterator[Finding]:

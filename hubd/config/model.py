@@ -14,9 +14,11 @@ from hubd.config.checks import (
     plugins_twice,
     shared_ports,
     too_little,
+    unclear_source,
     unknown_default,
     unknown_members,
 )
+from hubd.config.conda_section import Conda
 from hubd.config.names import (
     AbsolutePath,
     Accounts,
@@ -27,14 +29,13 @@ from hubd.config.names import (
     GroupName,
     Line,
     Packages,
+    Place,
     PluginName,
     Port,
-    Url,
+    is_address,
 )
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size
-
-INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
 
 
 class Group(Section):
@@ -117,10 +118,35 @@ class Environment(Section):
         description="Packages to install, with the kernel's own among them.",
         examples=[["python=3.12", "ipykernel", "numpy"]],
     )
+    pip: Packages = Field(
+        default=(),
+        description="Packages from PyPI besides those, as pip writes them; what conda has installed they may not replace.",
+        examples=[["some-package==1.2"]],
+    )
     manager: Literal["auto", "conda", "uv"] = Field(
         default="auto",
         description="What installs the packages: conda, uv, or auto for conda where it can be had.",
         examples=["auto"],
+    )
+    lock: Place | None = Field(
+        default=None,
+        description="A lock to build exactly instead of packages: a file (from the hub's folder, or absolute) or an address.",
+        examples=["environments/geo.lock"],
+    )
+    file: Place | None = Field(
+        default=None,
+        description="An environment.yml to take packages, channels and pip part from: a file or an address.",
+        examples=["environments/r.yml"],
+    )
+    sha256: Checksum | None = Field(
+        default=None,
+        description="What the SHA-256 of that lock or file must be; an address needs one.",
+        examples=["f6dfb5b59614fd7b2956b240b2575a9d58203ec7f7a99f85128158a0fdc5c1d7"],
+    )
+    frozen: bool = Field(
+        default=False,
+        description="Whether it stays as it was built, whatever changes here: for what is past its end of life.",
+        examples=[True],
     )
     channels: Channels = Field(
         default=(),
@@ -136,7 +162,9 @@ class Environment(Section):
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
         yield from twice(written, "packages")
+        yield from twice(written, "pip")
         yield from missing_kernel(written)
+        yield from unclear_source(written)
 
 
 class Hub(Section):
@@ -164,65 +192,6 @@ class Proxy(Section):
         examples=["127.0.0.1"],
     )
     api_port: Port = Field(default=8099, description="Port on this machine that the proxy answers questions on.", examples=[8099])
-
-
-class InstallerUrls(Section):
-    """Where Miniconda's installer comes from, for each kind of processor."""
-
-    x86_64: Url = Field(
-        default=INSTALLER.format("x86_64"),
-        description="For Intel and AMD.",
-        examples=["https://mirror.example.org/miniconda.sh"],
-    )
-    aarch64: Url = Field(
-        default=INSTALLER.format("aarch64"),
-        description="For ARM.",
-        examples=["https://mirror.example.org/miniconda-arm.sh"],
-    )
-
-
-class InstallerChecksums(Section):
-    """What the installer's SHA-256 must be, for each kind of processor."""
-
-    x86_64: Checksum = Field(
-        default="f6dfb5b59614fd7b2956b240b2575a9d58203ec7f7a99f85128158a0fdc5c1d7",
-        description="For Intel and AMD.",
-        examples=["f6dfb5b59614fd7b2956b240b2575a9d58203ec7f7a99f85128158a0fdc5c1d7"],
-    )
-    aarch64: Checksum = Field(
-        default="07c82b5aec04d5f0f3e4b246835b6bc85e104821cbcb0a059c7ea80f028503f4",
-        description="For ARM.",
-        examples=["07c82b5aec04d5f0f3e4b246835b6bc85e104821cbcb0a059c7ea80f028503f4"],
-    )
-
-
-class Conda(Section):
-    """The conda that builds environments."""
-
-    path: AbsolutePath | None = Field(
-        default=None,
-        description="A conda that is already on this machine; null to install Miniconda.",
-        examples=["/opt/miniconda3"],
-    )
-    url: InstallerUrls = Field(
-        default=InstallerUrls(),
-        description="Address of the installer.",
-        examples=[{"x86_64": "https://mirror.example.org/miniconda.sh"}],
-    )
-    sha256: InstallerChecksums = Field(
-        default=InstallerChecksums(),
-        description="Checksum of the installer; it must change with the address.",
-        examples=[{}],
-    )
-    channels: Channels = Field(
-        default=("conda-forge",),
-        description="Channels that packages come from, best first.",
-        examples=[["conda-forge"]],
-    )
-
-    @classmethod
-    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        yield from twice(written, "channels")
 
 
 class Daemon(Section):
@@ -288,6 +257,12 @@ class Config(Section):
         examples=[{"interval": "5 min"}],
     )
     plugins: Plugins = Field(default=(), description="Plugins to use, by name.", examples=[["hubd-announcement"]])
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of this machine that environments are built from, as they are named."""
+        places = (place for each in self.environments.values() for place in (each.lock, each.file) if place)
+        return tuple(dict.fromkeys(place for place in places if not is_address(place)))
 
     @property
     def first_environment(self) -> str | None:

@@ -37,6 +37,11 @@ _PACKAGE = (
 )
 
 
+def is_address(place: str) -> bool:
+    """Whether a place is an address and not a file of this machine."""
+    return place.startswith(("https://", "http://"))
+
+
 def _not_reserved(name: str) -> str:
     if name in SYSTEM_ACCOUNTS or name.startswith(("hubd-", "systemd-")):
         raise refusal(f"`{name}` is a name that the system itself uses", "choose another name")
@@ -117,6 +122,14 @@ Url = Annotated[
 AbsolutePath = Annotated[
     str,
     Matching(r"/[^\x00-\x1f]*", "is not an absolute path", "write one that starts with /, such as /opt/miniconda3"),
+]
+Place = Annotated[
+    str,
+    Matching(
+        r"https?://[^\s\x00-\x1f]+|(?![A-Za-z]+:)[^\s\x00-\x1f-][^\x00-\x1f]*",
+        "is neither a file nor an address",
+        "write a path, which is taken from the hub's folder where it does not start with /, or an https:// address",
+    ),
 ]
 PluginName = Annotated[
     str,

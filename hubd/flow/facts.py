@@ -8,19 +8,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hubd.config.model import Config
 from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
 from hubd.layout import Layout
 
+# Bytes of a lock or an environment.yml.
+LONGEST = 8 * 1024 * 1024
+
 Facts = dict[str, dict[str, Any]]
 
 
-def read(layout: Layout) -> Facts:
+def read(layout: Layout, config: Config) -> Facts:
     """All facts by name.
 
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
-    `server-list`: path and digest of the locked list of people's servers. All others were recorded by resources.
+    `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
+    are built from, by the place that the config names: `text`, or `why` it cannot be read. All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"
@@ -29,6 +34,7 @@ def read(layout: Layout) -> Facts:
         "drop-ins": _drop_ins(layout.config_d),
         "hub": {"version": found.target if found else ""},
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
+        "files": {place: _text(layout.prefix / place) for place in config.files},
     }
 
 
@@ -42,6 +48,17 @@ def _recorded(layout: Layout) -> Facts:
             except (ValueError, TypeError, HubdError):
                 continue
     return facts
+
+
+def _text(path: Path) -> dict[str, str]:
+    """What a file says, which anybody may have written: bounded, and no reason to stop a pass."""
+    try:
+        data = files.read(path, most=LONGEST)
+        return {"why": "there is no such file"} if data is None else {"text": data.decode()}
+    except HubdError as error:
+        return {"why": error.why}
+    except UnicodeDecodeError:
+        return {"why": "it is not text"}
 
 
 def _drop_ins(folder: Path) -> dict[str, Any]:

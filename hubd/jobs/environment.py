@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.host import files
+from hubd.jobs.asked import asked
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
@@ -28,7 +29,7 @@ MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {"conda": install_with_co
 
 def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
-    prefix = work.path("prefix")
+    prefix, work = work.path("prefix"), asked(work)
     for name in files.children(prefix):
         files.clear(prefix / name)
     # One manager at a time in one cache: two cold conda runs side by side were seen to poison it.

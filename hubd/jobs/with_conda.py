@@ -1,34 +1,50 @@
-"""Fills an environment with conda."""
+"""Fills an environment with conda, and with uv on top of it where packages of PyPI are asked for, too."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from hubd.host import files
+from hubd.host.commands import Result
+from hubd.jobs.pypi import add_pip_part
+from hubd.jobs.records import check_against, installed
 from hubd.jobs.work import Work
 from hubd.tools import conda
-from hubd.tools.lock import CondaPackage, Lock
+from hubd.tools.lock import Lock
 
 
 def install_with_conda(work: Work, prefix: Path) -> Lock:
-    """Install the packages of the specification and tell which they were. Raises HubdError with the cause."""
+    """Install what the specification or its lock asks for and tell what that was. Raises HubdError with the cause."""
+    if work.lock:
+        _rebuild(work, prefix, work.lock)
+    else:
+        _solve(work, prefix)
+    found = tuple(installed(prefix))
+    return Lock(manager="conda", platform=conda.platform(), conda=found, pip=add_pip_part(work, prefix))
+
+
+def _solve(work: Work, prefix: Path) -> None:
     packages = work.spec["packages"]
     work.phase(f"solving and installing {len(packages)} packages with conda")
-    argv = conda.create(work.path("conda"), prefix, packages, work.spec["channels"])
+    result = _run(work, prefix, conda.create(work.path("conda"), prefix, packages, work.spec["channels"]))
+    missing = conda.uncovered(packages, installed(prefix))
+    if missing:
+        raise conda.incomplete(missing, result.out + result.err)
+
+
+def _rebuild(work: Work, prefix: Path, lock: Lock) -> None:
+    work.phase(f"installing {len(lock.conda)} packages with conda as locked")
+    explicit = work.path("cache") / "explicit.txt"
+    files.write_atomic(explicit, conda.explicit_list(lock).encode(), mode=0o644)
+    _run(work, prefix, conda.create_locked(work.path("conda"), prefix, explicit))
+    check_against(lock, prefix, work.path("cache") / "conda-pkgs")
+
+
+def _run(work: Work, prefix: Path, argv: conda.Argv) -> Result:
+    """Run conda. Raises HubdError with its reason, also where it ends well and left no environment."""
     cache = work.path("cache")
     result = work.run(argv, HOME=str(cache), CONDA_PKGS_DIRS=str(cache / "conda-pkgs"))
-    # The exit code alone is not to be trusted: conda's own mark and a record for each package asked for are.
+    # The exit code alone is not to be trusted: conda's own mark is.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)
-    return Lock(manager="conda", platform=conda.platform(), conda=tuple(installed(prefix)))
-
-
-def installed(prefix: Path) -> Iterator[CondaPackage]:
-    """What the records in an environment say that it consists of."""
-    for name in files.children(prefix / "conda-meta"):
-        if name.endswith(".json"):
-            record = json.loads(files.read(prefix / "conda-meta" / name) or b"{}")
-            told = {key: str(record.get(key) or "") for key in ("name", "version", "build", "url", "sha256")}
-            yield CondaPackage(**told)
+    return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hubd.host import files
+from hubd.jobs import pypi
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 from hubd.tools.lock import Lock
@@ -11,25 +13,19 @@ from hubd.tools.lock import Lock
 
 def install_with_uv(work: Work, prefix: Path) -> Lock:
     """Install the packages or the locked list of the specification and tell which they were. Raises HubdError with the cause."""
-    tool, cache = work.path("uv"), work.path("cache")
+    lock = work.lock
     python, packages = uv.split_python(work.spec["packages"])
-    # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.
-    environment = {
-        "HOME": str(cache),
-        "UV_CACHE_DIR": str(cache / "uv"),
-        "UV_PYTHON_INSTALL_DIR": str(work.path("pythons")),
-        "UV_SYSTEM_CERTS": "1",
-        "UV_NO_PROGRESS": "1",
-    }
-    requirements = str(work.spec["requirements"])
-    steps = [("making the environment", uv.make(tool, prefix, python))]
-    if requirements:
-        steps.append(("installing the locked packages", uv.install_locked(tool, prefix, Path(requirements))))
-    if packages:
-        steps.append((f"installing {len(packages)} packages with uv", uv.install(tool, prefix, packages)))
-    for words, argv in steps:
-        work.phase(words)
-        result = work.run(argv, **environment)
-        if result.code != 0:
-            raise uv.failure(result.err or result.out, code=result.code)
-    return Lock(manager="uv", platform=conda.platform(), python=python)
+    packages += tuple(work.spec["pip"])
+    work.phase("making the environment")
+    pypi.run_uv(work, uv.make(work.path("uv"), prefix, lock.python if lock else python))
+    if lock:
+        pins = lock.pip
+    elif work.spec["requirements"]:
+        pins = uv.pinned((files.read(work.path("requirements")) or b"").decode())
+    else:
+        work.phase(f"solving {len(packages)} packages with uv")
+        pins = pypi.solve(work, prefix, packages) if packages else ()
+    work.phase(f"installing {len(pins)} packages with uv")
+    pypi.install(work, prefix, pins)
+    python = uv.version_of((files.read(prefix / "pyvenv.cfg") or b"").decode())
+    return Lock(manager="uv", platform=conda.platform(), python=python, pip=pins)

@@ -12,6 +12,7 @@ from hubd.errors import CommandFailed
 from hubd.host.commands import Commands, Result
 from hubd.host.web import Web
 from hubd.tools.job_limits import JobLimits, took_too_long
+from hubd.tools.lock import Lock, parse_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,12 @@ class Work:
     def path(self, key: str) -> Path:
         """A path of the specification."""
         return Path(self.spec[key])
+
+    @property
+    def lock(self) -> Lock | None:
+        """The lock to build exactly; None where packages are asked for. Raises HubdError where it is none."""
+        text = str(self.spec["lock"])
+        return parse_lock(text) if text else None
 
     def run(self, argv: tuple[str, ...], **environment: str) -> Result:
         """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
+from hubd.parts.written import Written, outlived, written
 from hubd.resources.base import Resource
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment
@@ -37,9 +38,12 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
-    """conda or uv; auto while that has not been found out."""
+    """conda or uv; auto while that has not been found out. A lock of uv's is uv's in any case."""
     if environment.manager != "auto":
         return environment.manager
+    lock = written(wanted, environment).lock
+    if lock:
+        return "conda" if lock.conda else "uv"
     if wanted.config.conda.path:
         return "conda"
     return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
@@ -50,12 +54,17 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
     folder = layout.envs / name
     generations = Generations(folder=folder, link=folder / "current")
     conda = (conda_prefix(wanted),) if manager == "conda" else ()
+    asked = written(wanted, each)
     environment = Environment(
         environment=name,
         generations=generations,
         manager=manager,
-        packages=each.packages,
-        channels=(each.channels or wanted.config.conda.channels) if conda else (),
+        packages=asked.packages,
+        pip=asked.pip,
+        source=asked.source,
+        refused=asked.refused,
+        frozen=each.frozen,
+        channels=asked.channels if conda else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         limits=job_limits(wanted),
@@ -127,9 +136,22 @@ def _probes(wanted: Wanted) -> tuple[str, ...]:
 @hookimpl
 def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
     choice = wanted.facts.get(CHOICE, {})
+    for name, each in wanted.config.environments.items():
+        yield from _notices_of(name, each, written(wanted, each))
     autos = [name for name, each in wanted.config.environments.items() if each.manager == "auto"]
     if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:
         yield Notice(
             f"uv builds {', '.join(autos)}, chosen on {choice.get('at')} because {choice.get('why')}",
             f"To use conda: hubd config set environments.{autos[0]}.manager conda",
         )
+
+
+def _notices_of(name: str, each: model.Environment, asked: Written) -> Iterable[Notice]:
+    yield from (Notice(f"{name}: {notice}") for notice in asked.notices)
+    python, option = outlived(asked), f"environments.{name}.frozen"
+    past = f"Python {python} is past its end of life" if python else ""
+    if each.frozen:
+        why = f", and {past}" if past else ""
+        yield Notice(f"{name} is frozen: it stays as it was built{why}", f"To have it built again: hubd config unset {option}")
+    elif past:
+        yield Notice(f"{name}: {past}", f"To keep it as it is, whatever changes: hubd config set {option} true")

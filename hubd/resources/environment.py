@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.tools.job_limits import USUAL, JobLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where what is asked for is written. kind: lock or file. place: as the config names it. sha256: of its text.
+
+    text: a lock's own; empty for what the build has to fetch first. channels: whether those of a file count.
+    """
+
+    kind: str
+    place: str
+    sha256: str
+    text: str = ""
+    channels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,9 @@ class Environment(Resource):
     """A generation of what is asked for, whole and proven; `Switch` puts it in place.
 
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
-    packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
+    packages: as the manager writes them. pip: as pip writes them, from PyPI. source: a lock or a file instead of packages.
+    refused: what is wrong with that. frozen: whether any generation will do. manager: conda or uv.
+    requirements: a hash-locked list instead of packages.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`. limits: of the build; what is built does not depend on them.
     conda: conda's own prefix. smoke: the language whose kernel must run a cell before a build counts; empty: none.
@@ -41,6 +58,10 @@ class Environment(Resource):
     held: int = 0
     manager: str
     packages: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    source: Source | None = None
+    refused: HubdError | None = None
+    frozen: bool = False
     requirements: Path | None = None
     requirements_digest: str = ""
     channels: tuple[str, ...] = ()
@@ -59,13 +80,15 @@ class Environment(Resource):
     def digest(self) -> str:
         """Twelve digits that change when anything that is asked for changes."""
         asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke, list(self.drop)]
+        source = self.source
+        asked += [sorted(self.pip), [source.kind, source.sha256, str(source.channels)] if source else []]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
     @property
     def asked(self) -> Asked:
         """What makes a generation the right one."""
         programs = ("R" if self.smoke == "R" else "python", *self.programs)
-        return Asked(digest=self.digest, held=self.held, programs=programs)
+        return Asked(digest=self.digest, held=self.held, frozen=self.frozen, programs=programs)
 
     @property
     def job(self) -> str:
@@ -78,9 +101,11 @@ class Environment(Resource):
         return SeenEnvironment(job, lost="" if whole else next(iter(lost), ""))
 
     def steps(self, seen: SeenEnvironment) -> tuple[Step, ...]:
-        if seen.job.complete or seen.job.going or not is_due(seen.job):
+        if seen.job.complete or seen.job.going or self.refused or not is_due(seen.job):
             return ()
-        what = f"{len(self.packages)} packages" if self.packages else "the locked list"
+        count = len(self.packages) + len(self.pip)
+        what = f"{count} packages" if count else "the locked list"
+        what = f"the {self.source.kind} {self.source.place}" if self.source else what
         return (Step(f"build {self.environment} with {self.manager} from {what}{_again(seen)}", self._start),)
 
     def progress(self, seen: SeenEnvironment) -> Progress | None:
@@ -88,6 +113,8 @@ class Environment(Resource):
             return None
         if seen.job.going:
             return Progress(f"building: {seen.job.going}", job=self.job)
+        if self.refused:
+            return Progress("refused", self.refused)
         if seen.job.failure and not is_due(seen.job):
             return Progress("failed", failure_of(seen.job, f"hubd logs job-{self.job}"))
         return None
@@ -114,6 +141,9 @@ class Environment(Resource):
             "prefix": str(prefix),
             "manager": self.manager,
             "packages": list(self.packages),
+            "pip": list(self.pip),
+            "lock": self.source.text if self.source else "",
+            "source": asdict(self.source) if self.source and not self.source.text else {},
             "requirements": str(self.requirements or ""),
             "channels": list(self.channels),
             "conda": str(self.conda or ""),

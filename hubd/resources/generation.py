@@ -47,12 +47,13 @@ class Generation:
 class Asked:
     """What makes a generation the right one.
 
-    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. programs: what must
-    be in its `bin`.
+    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. frozen: whether any
+    will do where there is none of these. programs: what must be in its `bin`.
     """
 
     digest: str
     held: int = 0
+    frozen: bool = False
     programs: tuple[str, ...] = ()
 
 
@@ -78,7 +79,11 @@ class Generations:
 
     def right(self, asked: Asked) -> tuple[Generation, ...]:
         """Those that were built for what is asked for, the best first; something of them may be lost since."""
-        found = [each for each in self.finished() if each.number == asked.held or each.digest == asked.digest]
+        finished = self.finished()
+        found = [each for each in finished if each.number == asked.held or each.digest == asked.digest]
+        if asked.frozen and not found:
+            current = self.switched_on()
+            found = sorted(finished, key=lambda each: each.number != current)
         return tuple(sorted(found, key=lambda each: each.number != asked.held))
 
     def chosen(self, asked: Asked) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from platform import machine
 from typing import Any
 
-from hubd.errors import HubdError, last_line
+from hubd.errors import DISK_FULL, HubdError, disk_full, last_line
+from hubd.tools.lock import CondaPackage, Lock
+from hubd.words import named
 
 Argv = tuple[str, ...]
 
@@ -25,9 +28,49 @@ def create(conda: Path, prefix: Path, packages: Iterable[str], channels: Iterabl
             "--prefix", str(prefix), *(spec for spec in packages))  # fmt: skip
 
 
+def create_locked(conda: Path, prefix: Path, explicit: Path) -> Argv:
+    """Make an environment of exactly what an explicit list names; prints nothing when it went well."""
+    return (str(conda / "bin/conda"), "create", "--json", "--yes", "--prefix", str(prefix), "--file", str(explicit))
+
+
+def explicit_list(lock: Lock) -> str:
+    """A lock's packages as conda reads them."""
+    return "\n".join(["@EXPLICIT", *(package.line for package in lock.conda)]) + "\n"
+
+
 def install_conda(installer: Path, prefix: Path) -> Argv:
     """Run a Miniconda installer without questions; `-u` because the prefix is there already."""
     return ("bash", str(installer), "-b", "-u", "-p", str(prefix))
+
+
+_NAME = re.compile(r"(?:\S*::)?([A-Za-z0-9_][A-Za-z0-9._-]*)")
+
+
+def asked_name(spec: str) -> str:
+    """The name of the package that a spec asks for: `forge::numpy>=2` gives `numpy`; empty where that cannot be told."""
+    bare = spec.strip().partition("#")[0].rpartition("/")[2]
+    if bare.endswith((".conda", ".tar.bz2")):
+        return bare.rsplit("-", 2)[0].lower()
+    found = _NAME.match(spec.strip())
+    return found[1].lower() if found else ""
+
+
+def uncovered(specs: Iterable[str], found: Iterable[CondaPackage]) -> tuple[str, ...]:
+    """The specs for whose package an environment has no record.
+
+    By name alone: that versions fit is the solver's work, while whole packages were seen to be left out.
+    """
+    names = {package.name.lower() for package in found}
+    return tuple(spec for spec in specs if asked_name(spec) not in ("", *names) and not asked_name(spec).startswith("__"))
+
+
+def incomplete(missing: Iterable[str], output: str) -> HubdError:
+    """conda said that all is well, and packages are not there."""
+    said = _json_in(output)
+    if "exception_name" in said:
+        return failure(output, code=0)
+    why = f"there is no record of {named(tuple(missing))}, though conda reported none as missing"
+    return HubdError("conda left the environment incomplete", why=why, retry=True)
 
 
 def failure(output: str, *, code: int) -> HubdError:
@@ -39,16 +82,53 @@ def failure(output: str, *, code: int) -> HubdError:
         message = "; ".join(filter(None, inner)) or message
     # Sometimes there is no JSON at all but a traceback: its last line is what there is to tell.
     short = " ".join(message.split())[:600] or ("" if said else last_line(output)) or f"conda exited with {code}"
+    if DISK_FULL in output or "NoSpaceLeft" in name:
+        return disk_full()
     if name in ("PackagesNotFoundInChannelsError", "PackagesNotFoundError", "ResolvePackageNotFound"):
-        missing = ", ".join(map(str, said.get("packages") or [])) or short
-        fix = "Correct the name or the version, or add the channel that has it."
-        return HubdError("a package is not in the channels", why=missing, fix=fix)
+        return _not_found(", ".join(map(str, said.get("packages") or [])) or short)
     if "nsatisfiable" in name:
-        return HubdError("the packages do not fit together", why=short, fix="Loosen one of the versions named.")
+        why = _conflict(message) or short
+        if re.match(r"nothing provides requested|.*does not exist \(perhaps a typo", why):
+            return _not_found(why)
+        return HubdError("the packages do not fit together", why=why, fix="Loosen one of the versions named.")
+    return _in_words(name, message, short)
+
+
+def _in_words(name: str, message: str, short: str) -> HubdError:
+    """The errors that have nothing to do with solving."""
+    script = re.search(r"post-link script failed for package (?:\S*::)?(\S+)", message)
+    if script:
+        fix = "Leave it out, or ask for another version of it."
+        return HubdError(f"the post-link script of {script[1]} failed", why=short, fix=fix)
+    if "ChecksumMismatch" in name or "mismatch between the expected content" in message:
+        return HubdError("a download is not the file it should be", why=short, fix="Do not use it before you know why.")
+    if "ToS" in name or "Terms of Service have not been accepted" in message:
+        fix = "Use other channels, such as conda-forge: hubd accepts no terms in somebody's name."
+        return HubdError("a channel wants its terms accepted", why=short, fix=fix)
+    if re.match(r"Invalid(Version|Match)?Spec", name or short):
+        return HubdError("a package is not written as conda writes it", why=short, fix="Write it like numpy=2.1.")
     if "HTTP" in name or "Channel" in name or "Connection" in name:
         fix = "Check the channel's address and the network; hubd tries again by itself."
         return HubdError("a channel cannot be reached", why=short, fix=fix, retry=True)
     return HubdError("conda could not build the environment", why=short, retry=True)
+
+
+def _not_found(why: str) -> HubdError:
+    fix = "Correct the name or the version, or add the channel that has it."
+    return HubdError("a package is not in the channels", why=why, fix=fix)
+
+
+_IMPOSSIBLE = re.compile(r"does not exist|cannot be installed|not installable|no candidates|no viable options")
+
+
+def _conflict(message: str) -> str:
+    """Which packages and pins a solver is at odds with, out of its wall of text."""
+    problems = re.findall(r"^\s+- (.+)$", message, re.MULTILINE)
+    if problems:
+        return "; ".join(problems[:3])[:600]
+    branches = re.split(r"^[├└]─ ", message, flags=re.MULTILINE)[1:]
+    worst = [branch for branch in branches if _IMPOSSIBLE.search(branch)] or branches
+    return "; ".join(" ".join(re.sub("[│├└─]", " ", branch).split()) for branch in worst[:2])[:600]
 
 
 def _json_in(output: str) -> dict[str, Any]:

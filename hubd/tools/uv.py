@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from hubd.errors import HubdError, last_line
+from hubd.errors import DISK_FULL, HubdError, disk_full, last_line
 
 Argv = tuple[str, ...]
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 
+# conda's Python may be marked as somebody else's, which keeps careless hands off it; this environment is the build's own.
+_OWN = ("--break-system-packages",)
+
+_CHANGE = re.compile(r"^ (?P<sign>[+-]) (?P<pin>(?P<name>[^\s=]+)==\S+)(?: \(from (?P<url>\S+)\))?$", re.MULTILINE)
 _CONDA_STYLE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+(?:\[[^\]]*\])?)\s*=\s*(?P<version>[0-9][A-Za-z0-9.]*)(?P<exact>\*?)$")
 
 
@@ -20,15 +25,66 @@ def make(uv: Path, prefix: Path, python: str) -> Argv:
     return (str(uv), "venv", "--allow-existing", "--no-project", "--python", python or SYSTEM_PYTHON, str(prefix))
 
 
-def install(uv: Path, prefix: Path, packages: Iterable[str]) -> Argv:
-    """Install packages into an environment."""
-    return (str(uv), "pip", "install", "--python", str(prefix / "bin/python"), "--compile-bytecode", "--", *packages)
+def preview(uv: Path, prefix: Path, requirements: Path) -> Argv:
+    """Tell which packages would come into an environment, on top of those that it has."""
+    return (str(uv), "pip", "install", "--python", _python(prefix), *_OWN, "--dry-run", "--requirement", str(requirements))
 
 
-def install_locked(uv: Path, prefix: Path, requirements: Path) -> Argv:
-    """Install exactly a hash-locked list: what it leaves out (config/excludes.txt) is not fetched after all."""
-    return (str(uv), "pip", "install", "--python", str(prefix / "bin/python"), "--compile-bytecode",
-            "--no-deps", "--require-hashes", "--requirement", str(requirements))  # fmt: skip
+def compile_list(uv: Path, prefix: Path, requirements: Path, target: Path, *, alone: bool = False) -> Argv:
+    """Turn requirements into a list of exact versions with their hashes, for the Python of an environment.
+
+    alone: without what they depend on. The list holds no addresses, so that it is good on a host with another index.
+    """
+    only = ("--no-deps",) if alone else ()
+    return (str(uv), "pip", "compile", "--quiet", "--python", _python(prefix), "--generate-hashes", "--no-header",
+            "--no-annotate", *only, "--output-file", str(target), str(requirements))  # fmt: skip
+
+
+def install_locked(uv: Path, prefix: Path, requirements: Path, *, hashed: bool = True) -> Argv:
+    """Install exactly a hash-locked list: what it leaves out (config/excludes.txt) is not fetched after all.
+
+    hashed: whether each package has its hash; those that have one are checked in any case.
+    """
+    strict = ("--require-hashes",) if hashed else ()
+    return (str(uv), "pip", "install", "--python", _python(prefix), *_OWN, "--compile-bytecode",
+            "--no-deps", *strict, "--requirement", str(requirements))  # fmt: skip
+
+
+def _python(prefix: Path) -> str:
+    return str(prefix / "bin/python")
+
+
+def pinned(text: str) -> tuple[str, ...]:
+    """The requirements of a list, each with its hashes in one line."""
+    lines = (" ".join(line.split()) for line in text.replace("\\\n", " ").splitlines())
+    return tuple(line for line in lines if line and not line.startswith(("#", "-")))
+
+
+def has_hash(requirement: str) -> bool:
+    """Whether a line of a list says what the download must be."""
+    return " --hash=sha256:" in requirement
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an installation would do. added: requirements. replaced: pairs of a package that goes and the one that comes."""
+
+    added: tuple[str, ...]
+    replaced: tuple[tuple[str, str], ...]
+
+
+def previewed(output: str) -> Preview:
+    """What `preview` told."""
+    said = {sign: {found["name"]: found for found in _CHANGE.finditer(output) if found["sign"] == sign} for sign in "+-"}
+    added = tuple(f"{name} @ {it['url']}" if it["url"] else it["pin"] for name, it in said["+"].items())
+    gone = ((name, it["pin"]) for name, it in said["-"].items())
+    return Preview(added, tuple((pin, said["+"][name]["pin"]) for name, pin in gone if name in said["+"]))
+
+
+def version_of(settings: str) -> str:
+    """The Python of an environment, as `3.12`, from the text of its pyvenv.cfg; empty where that does not say it."""
+    found = re.search(r"^version(?:_info)? *= *([0-9]+\.[0-9]+)", settings, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def split_python(packages: Iterable[str]) -> tuple[str, tuple[str, ...]]:
@@ -53,6 +109,8 @@ def requirement(package: str) -> str:
 def failure(output: str, *, code: int) -> HubdError:
     """uv's error as one sentence."""
     text = " ".join(output.split())
+    if DISK_FULL in text:
+        return disk_full()
     if "No solution found" in text or "not found in the package registry" in text:
         # The reader is told "because" before it.
         why = text.partition("Because ")[2][:600] or last_line(output)
@@ -61,8 +119,16 @@ def failure(output: str, *, code: int) -> HubdError:
     if "No interpreter found" in text or "python-build-standalone" in text:
         return HubdError("that Python version cannot be had", why=last_line(output),
                          fix="Leave `python=` out to use the system's Python, or use `manager: conda`.", retry=True)  # fmt: skip
-    if "hash" in text.lower() and "mismatch" in text.lower():
-        return HubdError("a download is not the file it should be", why=last_line(output))
+    wrong = re.search(r"Hash mismatch for `([^`]+)`|hashes?\b.*mismatch", text, re.IGNORECASE)
+    if wrong:
+        return HubdError("a download is not the file it should be", why=f"the hash of {wrong[1] or 'a package'} is another")
+    malformed = re.search(r"Couldn't parse requirement.*?cause: (.{1,300})", text, re.IGNORECASE)
+    if malformed:
+        return HubdError("a package is not written as pip writes it", why=malformed[1], fix="Write it like numpy==2.1.")
+    unbuilt = re.search(r"Failed to build `([^`]+)`", text)
+    if unbuilt:
+        return HubdError(f"{unbuilt[1]} could not be built from its source", why=last_line(output),
+                         fix="Take a version that comes ready-made, or get it from a conda channel.")  # fmt: skip
     if any(word in text for word in ("error sending request", "dns error", "connect", "timed out", "Failed to fetch")):
         fix = "Check the network and the package index; hubd tries again by itself."
         return HubdError("the package index cannot be reached", why=last_line(output), fix=fix, retry=True)

@@ -1,0 +1,98 @@
+"""What an environment is asked to be, wherever that is written: in the config, in a lock, in an environment.yml. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from hubd.config import model
+from hubd.config.environment_file import not_usable, parse_environment_file
+from hubd.config.names import is_address
+from hubd.config.problems import ConfigInvalid
+from hubd.errors import HubdError
+from hubd.hooks import Wanted
+from hubd.resources.environment import Source
+from hubd.tools.lock import Lock, parse_lock
+from hubd.tools.uv import split_python
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """packages, pip, channels: as `Environment` has them. source: what the build reads itself. lock: what it holds.
+
+    refused: why nothing can be built from it. notices: what of it is not used.
+    """
+
+    packages: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    source: Source | None = None
+    lock: Lock | None = None
+    refused: HubdError | None = None
+    notices: tuple[str, ...] = ()
+
+
+# Of Python 3: older ones get no mends any more. 3.10 had its last in October 2026.
+OLDEST_MENDED = 11
+
+
+def outlived(asked: Written) -> str:
+    """The Python that is asked for, where that is past its end of life; empty where it is not or cannot be told."""
+    lock = asked.lock
+    locked = next((each.version for each in lock.conda if each.name == "python"), lock.python) if lock else ""
+    python = locked or split_python(asked.packages)[0]
+    found = re.match(r"(?:==|~=|<=)?(\d+)(?:\.(\d+))?", python)
+    if not found:
+        return ""
+    major, minor = int(found[1]), int(found[2] or OLDEST_MENDED)
+    return python if (major, minor) < (3, OLDEST_MENDED) else ""
+
+
+def written(wanted: Wanted, each: model.Environment) -> Written:
+    """What the config asks for in an environment, with the files that it names as they were found."""
+    channels = each.channels or wanted.config.conda.channels
+    kind, place = ("lock", each.lock) if each.lock else ("file", each.file)
+    if not place:
+        return Written(packages=each.packages, pip=each.pip, channels=channels)
+    if is_address(place):
+        source = Source(kind=kind, place=place, sha256=each.sha256 or "", channels=not each.channels)
+        return Written(pip=each.pip, channels=channels, source=source)
+    try:
+        text = _text(wanted, place, each.sha256)
+        return _lock(place, text) if kind == "lock" else _file(place, text, each, channels)
+    except ConfigInvalid as error:
+        return Written(refused=not_usable(error, place))
+    except HubdError as error:
+        return Written(refused=error)
+
+
+def _text(wanted: Wanted, place: str, sha256: str | None) -> str:
+    found = wanted.facts.get("files", {}).get(place, {})
+    if "text" not in found:
+        fix = f"Put it at {wanted.layout.prefix / place}, or name another one."
+        raise HubdError(f"{place} cannot be read", why=found.get("why", "nobody looked"), fix=fix)
+    text = str(found["text"])
+    if sha256 and sha256 != _digest(text):
+        why = f"its SHA-256 is {_digest(text)}, expected {sha256}"
+        raise HubdError(f"{place} is not the file it should be", why=why, fix="Correct the file or `sha256`.")
+    return text
+
+
+def _lock(place: str, text: str) -> Written:
+    try:
+        lock = parse_lock(text)
+    except HubdError as error:
+        raise HubdError(f"{place} cannot be used: {error.what}", why=error.why, fix=error.fix) from error
+    return Written(source=Source(kind="lock", place=place, sha256=_digest(text), text=text), lock=lock)
+
+
+def _file(place: str, text: str, each: model.Environment, channels: tuple[str, ...]) -> Written:
+    found = parse_environment_file(text, source=place, language=each.kernel.language, also=each.pip)
+    own = each.channels or found.channels or channels
+    notices = tuple(f"{place}: {notice}" for notice in found.notices)
+    return Written(packages=found.packages, pip=(*found.pip, *each.pip), channels=own, notices=notices)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
