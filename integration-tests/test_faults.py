@@ -80,7 +80,7 @@ def holder(machine: HubMachine, port: int) -> str:
 
 SMALL_DISK = """
 systemctl stop hubd jupyterhub
-mkdir /mnt/small
+mkdir -p /mnt/small
 mount -t tmpfs -o size=4M,mode=711 small /mnt/small
 cp -a /opt/hub/state/. /mnt/small
 mount --bind /mnt/small /opt/hub/state
