@@ -173,6 +173,8 @@ def test_a_program_is_ended_when_the_time_of_its_job_is_over(rig: Rig) -> None:
     assert rig.run(limits={"memory": None, "cpu": None, "time": 600}) == 1
     assert 590 < rig.commands.options[0]["timeout"] <= 600
     assert rig.told["what"] == "env-science took longer than builds.time (10 min)"
+    assert rig.told["why"] == f"it was ended while {rig.told['phase']}"
+    assert rig.told["phase"].endswith("packages with uv")
     assert rig.told["fix"] == "If it may take longer: hubd config set builds.time 20min"
 
 

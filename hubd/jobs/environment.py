@@ -1,4 +1,4 @@
-"""The job that builds one generation of an environment: install, prove with a cell, seal, mark."""
+"""The job that builds one generation of an environment: install, prove with a cell, save its lock, mark."""
 
 from __future__ import annotations
 

@@ -24,16 +24,23 @@ def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web |
     """Do what `spec` says; its report is the last thing written."""
     path, tries = Path(spec["result"]), int(spec.get("tries", 0)) + 1
 
+    doing = [""]
+
+    # Always with what it was at: of a job whose time is over systemd may be told before its last report, or after.
     def report(state: str, **more: Any) -> None:
-        entry = {"state": state, "job": spec["job"], "digest": spec["digest"], "tries": tries, "at": time.time(), **more}
+        about = {"job": spec["job"], "digest": spec["digest"], "tries": tries, "phase": doing[-1]}
+        entry = {"state": state, **about, "at": time.time(), **more}
         files.write_atomic(path, json.dumps(entry).encode(), mode=0o644)
 
     def phase(words: str) -> None:
+        doing.append(words)
         print(words, flush=True)
-        report("running", phase=words)
+        report("running")
 
     phase("starting")
-    work = Work(spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=phase)
+    work = Work(
+        spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=phase, doing=lambda: doing[-1],
+    )  # fmt: skip
     try:
         JOBS[spec["do"]](work)
     except HubdError as error:

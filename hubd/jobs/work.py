@@ -17,13 +17,17 @@ from hubd.tools.lock import Lock, parse_lock
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """spec: what to do. phase: tells those who follow what is being done now. began: in seconds that never jump."""
+    """spec: what to do. phase: tells those who follow what is being done now. began: in seconds that never jump.
+
+    doing: what `phase` was told last.
+    """
 
     spec: Mapping[str, Any]
     commands: Commands
     web: Web
     phase: Callable[[str], None]
     began: float = field(default_factory=time.monotonic)
+    doing: Callable[[], str] = str
 
     def path(self, key: str) -> Path:
         """A path of the specification."""
@@ -46,7 +50,7 @@ class Work:
         try:
             return self.commands.run(argv, check=False, timeout=left, environment=environment, line=_log)
         except CommandFailed as error:
-            raise took_too_long(str(self.spec["job"]), limits) from error
+            raise took_too_long(str(self.spec["job"]), limits, self.doing()) from error
 
 
 def _log(line: str) -> None:
