@@ -153,22 +153,30 @@ def test_new_daemon_takes_over_what_runs(container: Container, kernel: Kernel) -
     assert person.api("GET", "users/ada").json()["servers"][""]["ready"]
 
 
-def test_build_that_takes_too_long_is_ended_and_told(container: Container, tmp_path: Path) -> None:
+@pytest.fixture
+def restored(container: Container) -> Iterator[None]:
+    """Whatever a test leaves, the next one finds the config as it was."""
     good = container.read("/opt/hub/config.yaml")
-    with web_server(tmp_path, container.net.host) as web:
-        web.delays["slow"] = 30
-        entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {web.url}/hubd_slow-1.0-py3-none-any.whl']\n    manager: uv\n"
-        text = good.replace("environments:\n", f"environments:\n{entry}") + "builds: {time: 5 s}\n"
-        container.write("/opt/hub/config.yaml", text, mode=0o640)
-        container.hubd("apply", "--yes")
-        container.wait_until(lambda: bool(web.requests), "the build to ask for the package")
-        assert container.pids("uv .*hubd-slow")
-        container.wait_until(lambda: "took longer" in container.hubd("status", check=False).out, "what came of it", timeout=30)
-        assert "hubd config set builds.time 10s" in container.hubd("status", check=False).out
-        assert not container.pids("hubd-slow") and not container.pids("hubd.jobs"), "nothing of it goes on"
+    yield
     container.write("/opt/hub/config.yaml", good, mode=0o640)
     container.hubd("apply", "--yes", "--wait")
     assert container.status()["state"] == "right"
+
+
+@pytest.mark.usefixtures("restored")
+def test_build_that_takes_too_long_is_ended_and_told(container: Container, tmp_path: Path) -> None:
+    with web_server(tmp_path, container.net.host) as web:
+        web.delays["slow"] = 30
+        entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {web.url}/hubd_slow-1.0-py3-none-any.whl']\n    manager: uv\n"
+        text = container.read("/opt/hub/config.yaml").replace("environments:\n", f"environments:\n{entry}")
+        container.write("/opt/hub/config.yaml", text + "builds: {time: 5 s}\n", mode=0o640)
+        container.hubd("apply", "--yes")
+        container.wait_until(lambda: bool(web.requests), "the build to ask for the package")
+        assert container.pids("bin/uv pip")
+        container.wait_until(lambda: "took longer" in container.hubd("status", check=False).out, "what came of it", timeout=30)
+        shown = container.hubd("status", check=False).out
+        assert "it was ended while solving" in shown and "hubd config set builds.time 10s" in shown, shown
+        assert not container.pids("bin/uv pip") and not container.pids("hubd.jobs"), "nothing of it goes on"
 
 
 @pytest.mark.parametrize("program", DYING)
