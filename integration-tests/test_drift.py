@@ -12,6 +12,8 @@ from hub import KERNEL, HubMachine
 from hubclient import Kernel
 
 PORTS = {"jupyterhub-proxy.socket": 80, "jupyterhub-proxy-api.socket": 8099, "jupyterhub.socket": 15001}
+STATE = "/opt/hub/state/hub"
+SECRETS = " ".join(f"{STATE}/{name}" for name in ("cookie_secret", "proxy-api-password", "service-token"))
 
 # Tries to listen in the hub's place; prints why it cannot.
 SQUAT = """
@@ -104,3 +106,20 @@ def test_port_of_the_hub_moves_while_everybody_works(hub_machine: HubMachine, ke
         heal(hub_machine, kernel)
         assert (held_by_systemd(hub_machine, port), held_by_systemd(hub_machine, old)) == (True, False)
     assert hub_machine.main_pid("proxy") == proxy
+
+
+# ---------------------------------------------------------------- the hub's secrets
+
+
+def test_secrets_that_were_removed_are_made_anew_and_the_hub_has_the_new_ones(hub_machine: HubMachine, kernel: Kernel) -> None:
+    before = hub_machine.shell(f"cat {SECRETS}").out
+    signed_in = hub_machine.sign_in("ada")
+    hub_machine.shell(f"rm {SECRETS}")
+    done = hub_machine.hubd("apply", "--yes")
+    assert "refused" not in done.out + done.err
+    assert done.out.count("jupyterhub.service with its new settings") == 1, done
+    heal(hub_machine, kernel)
+    assert not set(hub_machine.shell(f"cat {SECRETS}").out.split()) & set(before.split())
+    ask = f"curl --silent --fail --user hubd:$(cat {STATE}/proxy-api-password) http://127.0.0.1:8099/api/overview"
+    assert '"http"' in hub_machine.shell(ask).out
+    assert "/hub/login" in signed_in.get("home").url, "who was signed in signs in again"

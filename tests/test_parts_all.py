@@ -146,6 +146,17 @@ SETTINGS = [
         True,
         False,
     ),
+    (
+        {
+            "facts": {
+                "hub": {"version": "versions/hub-1"},
+                "server-list": {"path": "/x", "digest": "d"},
+                "hub-secrets": {"a": "b"},
+            }
+        },
+        True,
+        False,
+    ),
     ({"text": FULL.replace("16001", "16002")}, True, False),
     ({"text": FULL.replace("9099", "9098")}, True, True),
     ({"text": FULL.replace("127.0.0.1", "127.0.0.2")}, False, True),

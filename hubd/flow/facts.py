@@ -11,7 +11,8 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
-from hubd.layout import Layout
+from hubd.layout import HUB_SECRETS, Layout
+from hubd.resources.secret import DIGITS
 
 Facts = dict[str, dict[str, Any]]
 
@@ -20,6 +21,7 @@ def read(layout: Layout) -> Facts:
     """All facts by name.
 
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
+    `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. All others were recorded by resources.
     """
     found = files.look(layout.hub)
@@ -28,6 +30,7 @@ def read(layout: Layout) -> Facts:
         **_recorded(layout),
         "drop-ins": _drop_ins(layout.config_d),
         "hub": {"version": found.target if found else ""},
+        "hub-secrets": _hub_secrets(layout.hub_state),
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
     }
 
@@ -42,6 +45,19 @@ def _recorded(layout: Layout) -> Facts:
             except (ValueError, TypeError, HubdError):
                 continue
     return facts
+
+
+def _hub_secrets(folder: Path) -> dict[str, str]:
+    found = {}
+    for name in HUB_SECRETS:
+        try:
+            # The hub owns that folder: a link there must not make root read some other file.
+            data = files.read(folder / name, follow=False) or b""
+        except HubdError:
+            continue
+        if len(data) >= DIGITS:
+            found[name] = hashlib.sha256(data).hexdigest()[:12]
+    return found
 
 
 def _drop_ins(folder: Path) -> dict[str, Any]:
