@@ -122,4 +122,6 @@ def test_secrets_that_were_removed_are_made_anew_and_the_hub_has_the_new_ones(hu
     assert not set(hub_machine.shell(f"cat {SECRETS}").out.split()) & set(before.split())
     ask = f"curl --silent --fail --user hubd:$(cat {STATE}/proxy-api-password) http://127.0.0.1:8099/api/overview"
     assert '"http"' in hub_machine.shell(ask).out
+    old = before.split()[-1]
+    assert hub_machine.hub.api(old, "GET", "users").status_code == 403, "the old token is good for nothing"
     assert "/hub/login" in signed_in.get("home").url, "who was signed in signs in again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.app import aliases as jupyterhub_aliases
 from tornado.httpserver import HTTPServer
@@ -13,7 +14,7 @@ from traitlets.config import Config
 
 from hubd.hubside import handover
 from hubd.hubside.server import GracefulServer
-from hubd.hubside.settings import SettingsError, load
+from hubd.hubside.settings import SERVICE, SettingsError, load
 
 # Seconds that requests in flight get to finish when the hub is told to stop.
 GRACE = 3.0
@@ -35,6 +36,11 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
         config: Config = load(self.settings_file, say=self.log.info)
         config.merge(self.cli_config)
         self.update_config(config)
+
+    async def init_api_tokens(self) -> None:
+        """Take the tokens of the settings. One that hubd had before, and that somebody may know, is none any more."""
+        await super().init_api_tokens()
+        forget_old_tokens(self.db, {token for token, name in self.service_tokens.items() if name == SERVICE})
 
     async def launch_instance_async(self, argv: list[str] | None = None) -> None:
         HTTPServer.configure(GracefulServer)
@@ -67,3 +73,12 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             left = await server.drain(limit=GRACE)
             if left:
                 self.log.warning("Stopping with %d requests unanswered after %.0f s", left, GRACE)
+
+
+def forget_old_tokens(db: Any, present: set[str]) -> None:
+    """Leave hubd's service no token in the hub's database but those that are in use; JupyterHub itself keeps all."""
+    service = orm.Service.find(db, SERVICE)
+    for token in list(service.api_tokens) if service else ():
+        if not any(token.match(each) for each in present):
+            db.delete(token)
+    db.commit()
