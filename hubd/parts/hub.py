@@ -85,7 +85,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield from _port(wanted)
     yield Unit(unit=hub(wanted, digest), needs=(f"unit:{HUB_SOCKET}",) if wanted.systemd else ())
     yield Service(
-        unit=HUB_UNIT, settings=digest,
+        unit=HUB_UNIT, settings=digest, folders=(layout.hub_state, layout.proxy_rules),
         needs=(f"unit:{HUB_UNIT}", f"file:{layout.state / SETTINGS}", *(each.id for each in secrets),
                f"service:{PROXY_UNIT}", f"directory:{layout.proxy_rules}", f"members:{PROXY_ACCOUNT}",
                hub_port_id(wanted)),
