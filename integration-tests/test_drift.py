@@ -15,6 +15,9 @@ PORTS = {"jupyterhub-proxy.socket": 80, "jupyterhub-proxy-api.socket": 8099, "ju
 STATE = "/opt/hub/state/hub"
 SECRETS = " ".join(f"{STATE}/{name}" for name in ("cookie_secret", "proxy-api-password", "service-token"))
 
+RULES = "/opt/hub/state/proxy/rules"
+ROUTES = f"{RULES}/rules.toml"
+
 # Tries to listen in the hub's place; prints why it cannot.
 SQUAT = """
 import errno, socket
@@ -125,3 +128,32 @@ def test_secrets_that_were_removed_are_made_anew_and_the_hub_has_the_new_ones(hu
     old = before.split()[-1]
     assert hub_machine.hub.api(old, "GET", "users").status_code == 403, "the old token is good for nothing"
     assert "/hub/login" in signed_in.get("home").url, "who was signed in signs in again"
+
+
+# ---------------------------------------------------------------- the routes
+
+
+@pytest.mark.parametrize("how", [f"rm -rf {RULES}", f"mv {RULES} {RULES}.old", f"rm -rf {RULES}; mkdir {RULES}"])
+def test_another_folder_of_the_routes_is_seen_by_the_proxy_and_filled_by_the_hub(
+    hub_machine: HubMachine, kernel: Kernel, how: str
+) -> None:
+    hub_machine.shell(how)
+    heal(hub_machine, kernel)
+    assert "/user/ada/" in hub_machine.read(ROUTES)
+    # What the hub writes there from now on reaches the proxy, too.
+    bea = hub_machine.let_in("bea")
+    assert bea.start_server().kernelspecs()
+    bea.stop_server()
+
+
+@pytest.mark.parametrize("how", [f"rm {ROUTES}", f"echo '[[[' > {ROUTES}", f"truncate -s 0 {ROUTES}", f"chmod 0 {ROUTES}"])
+def test_routes_that_were_removed_or_spoiled_are_written_again_by_the_hub(
+    hub_machine: HubMachine, kernel: Kernel, how: str
+) -> None:
+    look = f"cat {ROUTES} && stat -c '%a %U %G' {ROUTES} || true"
+    before, hub = hub_machine.shell(look).out, hub_machine.main_pid("hub")
+    assert before.endswith("\n640 hubd-hub hubd-proxy\n")
+    hub_machine.shell(how)
+    hub_machine.wait_until(lambda: hub_machine.shell(look).out == before, "the routes", timeout=20)
+    heal(hub_machine, kernel)
+    assert hub_machine.main_pid("hub") == hub

@@ -213,6 +213,16 @@ def test_a_secret_made_anew_restarts_the_hub_once_and_nobody_asks_it_before(mach
     assert [what for what in machine.host.init.did if what[0] != "define"] == [("restart", HUB_UNIT)]
 
 
+def test_another_folder_of_the_routes_restarts_the_proxy_and_then_the_hub(machine: Machine) -> None:
+    machine.settle()
+    machine.host.init.did.clear()
+    shutil.rmtree(machine.layout.proxy_rules)
+    machine.host.replace(machine.layout.proxy_rules)
+    machine.make()
+    assert (machine.layout.proxy_rules / "hubd.toml").exists()
+    assert machine.host.init.did == [("restart", PROXY_UNIT), ("restart", HUB_UNIT)]
+
+
 def test_the_first_start_of_the_hub_is_with_its_secrets(machine: Machine) -> None:
     machine.settle()
     assert [what for what in machine.host.init.did if what[1] == HUB_UNIT].count(("start", HUB_UNIT)) == 1

@@ -1,10 +1,25 @@
-"""The hub as hubd runs it: which tokens it takes from hubd."""
+"""The hub as hubd runs it: what it holds, and which tokens it takes from hubd."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from jupyterhub import orm, roles
 
-from hubd.hubside.app import forget_old_tokens
+from hubd.host.host import Host
+from hubd.hubside.app import Hub, forget_old_tokens
+
+
+def test_the_hub_holds_the_folder_of_the_routes_for_hubd_to_see(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    hub = Hub(held_folder=str(rules))
+    assert not Host.is_in_use(None, rules, os.getpid())  # type: ignore[arg-type]  # it needs nothing of a host
+    hub._hold_folder()
+    assert Host.is_in_use(None, rules, os.getpid())  # type: ignore[arg-type]
+    os.close(hub._held)
+    Hub()._hold_folder()  # settings that name none
 
 
 def test_a_token_that_was_replaced_lets_nobody_in_any_more() -> None:

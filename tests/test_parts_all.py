@@ -131,6 +131,16 @@ def test_the_running_settings_are_those_of_the_unit() -> None:
         assert found[f"service:{identity}"].settings == found[f"unit:{identity}"].unit.settings != ""
 
 
+def test_hub_and_proxy_have_in_use_what_is_looked_for_on_them() -> None:
+    found, rules = by_id(wanted()), LAYOUT.proxy_rules
+    assert found["service:jupyterhub-proxy.service"].folders == (rules,)
+    assert found["unit:jupyterhub-proxy.service"].unit.directory == rules
+    assert found["service:jupyterhub.service"].folders == (LAYOUT.hub_state, rules)
+    assert found["unit:jupyterhub.service"].unit.directory == LAYOUT.hub_state
+    settings = json.loads(found["file:/srv/hub/state/jupyterhub.json"].content)
+    assert settings["hubd"]["held_folder"] == str(rules)
+
+
 SETTINGS = [
     # what changes, whether hub and proxy restart
     ({}, False, False),

@@ -17,7 +17,8 @@ class UnitState:
     active: systemd's word: active, activating, inactive, failed.
     pid: the main process, 0 when there is none.
     settings: the digest of the settings the running process was started with.
-    lost: a folder that it should have in use and has not. stale: its file changed since it was read. listen: the address of a listening socket, as systemd shows it.
+    lost: a folder that it should have in use and has not.
+    stale: its file changed since it was read. listen: the address of a listening socket, as systemd shows it.
     """
 
     name: str

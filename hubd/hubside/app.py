@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -27,6 +28,7 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
 
     name = "jupyterhub"
     settings_file = Unicode("settings.json", help="The settings that hubd wrote.").tag(config=True)
+    held_folder = Unicode(help="The folder of the routes, kept open.").tag(config=True)
     aliases = Dict({**jupyterhub_aliases, "settings": "Hub.settings_file"})
 
     _stopping = False
@@ -46,6 +48,7 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
         HTTPServer.configure(GracefulServer)
         try:
             await self.initialize(argv)
+            self._hold_folder()
             await self.start()
         except (SettingsError, TraitError) as error:
             self._give_up(str(error))
@@ -54,6 +57,12 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             self._give_up(f"{type(error).__name__}: {error}")
         else:
             handover.notify("READY=1", "STATUS=Serving")
+
+    def _hold_folder(self) -> None:
+        # So hubd sees whether the folder is still the one that this process may write to: one that is made in its place is
+        # not, in the hub's sandbox.
+        if self.held_folder:
+            self._held = os.open(self.held_folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _give_up(self, why: str) -> None:
         self.log.critical(FAILED, why)

@@ -12,7 +12,7 @@ from tornado.ioloop import PeriodicCallback
 from traitlets import default, observe
 
 # Seconds between two looks at the file with the routes.
-LOOK_AGAIN = 2
+LOOK_AGAIN = 5
 
 
 class RoutesFile(TraefikConfigFileHandler):  # type: ignore[misc]  # jupyterhub_traefik_proxy has no types
@@ -69,15 +69,12 @@ class HubdProxy(TraefikFileProviderProxy):  # type: ignore[misc]  # as above
         self.dynamic_config_handler = RoutesFile(self.dynamic_config_file)
 
     async def _start_external(self) -> None:
-        # Held open for as long as the hub runs: so hubd sees whether it is still the folder that the hub may write to. In its
-        # sandbox, one that is made in its place is not.
-        self._folder = os.open(Path(self.dynamic_config_file).parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         await super()._start_external()
         self._keeping = PeriodicCallback(self.keep_routes, 1000 * LOOK_AGAIN)
         self._keeping.start()
 
     async def keep_routes(self) -> None:
-        """Write the routes again where somebody removed or changed the file: JupyterHub itself only ever adds to it."""
+        """Write the routes again where somebody removed or changed the file; else that waits until a server starts or stops."""
         async with self.mutex:
             if self.dynamic_config_handler.is_as_written():
                 return

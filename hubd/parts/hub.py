@@ -63,6 +63,7 @@ def hubd_hub_settings(wanted: Wanted) -> Settings:
         "TraefikFileProviderProxy": {"dynamic_config_file": str(layout.proxy_rules / "rules.toml")},
         "hubd": {
             "config_d": str(layout.config_d),
+            "held_folder": str(layout.proxy_rules),
             "spawn_socket": str(layout.spawn_socket),
             "proxy_api_password_file": str(state / "proxy-api-password"),
             "service_token_file": str(state / "service-token"),

@@ -44,7 +44,7 @@ class Service(Resource):
 
     def observe(self, host: Host) -> UnitState:
         seen = host.init.state(self.unit)
-        lost = [folder for folder in self.folders if seen.is_active and not host.is_in_use(folder, seen.pid)]
+        lost = [folder for folder in self.folders if not host.is_in_use(folder, seen.pid)]
         return replace(seen, lost=lost[0]) if lost else seen
 
     def steps(self, seen: UnitState) -> tuple[Step, ...]:
@@ -54,7 +54,8 @@ class Service(Resource):
         if self.settings and seen.settings != self.settings:
             return (Step(f"restart {self.unit} with its new settings{effect}", self._restart),)
         if seen.lost:
-            return (Step(f"restart {self.unit}, as another {seen.lost} is there than it was started with{effect}", self._restart),)
+            say = f"restart {self.unit}, as another {seen.lost} is there than it was started with{effect}"
+            return (Step(say, self._restart),)
         if not seen.enabled:
             return (Step(f"start {self.unit} at every boot", lambda host: host.init.start(self.unit)),)
         return ()
