@@ -15,6 +15,8 @@ USERS_GROUP = "hubd-users"
 
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
+# Files in the hub's own folder.
+HUB_SECRETS = ("cookie_secret", "proxy-api-password", "service-token")
 HUB_SOCKET = "jupyterhub.socket"
 HUB_PORT_UNIT = "jupyterhub-port.service"
 PROXY_UNIT = "jupyterhub-proxy.service"

@@ -12,6 +12,11 @@ from hub import KERNEL, HubMachine
 from hubclient import Kernel
 
 PORTS = {"jupyterhub-proxy.socket": 80, "jupyterhub-proxy-api.socket": 8099, "jupyterhub.socket": 15001}
+STATE = "/opt/hub/state/hub"
+SECRETS = " ".join(f"{STATE}/{name}" for name in ("cookie_secret", "proxy-api-password", "service-token"))
+
+RULES = "/opt/hub/state/proxy/rules"
+ROUTES = f"{RULES}/rules.toml"
 
 # Tries to listen in the hub's place; prints why it cannot.
 SQUAT = """
@@ -104,3 +109,51 @@ def test_port_of_the_hub_moves_while_everybody_works(hub_machine: HubMachine, ke
         heal(hub_machine, kernel)
         assert (held_by_systemd(hub_machine, port), held_by_systemd(hub_machine, old)) == (True, False)
     assert hub_machine.main_pid("proxy") == proxy
+
+
+# ---------------------------------------------------------------- the hub's secrets
+
+
+def test_secrets_that_were_removed_are_made_anew_and_the_hub_has_the_new_ones(hub_machine: HubMachine, kernel: Kernel) -> None:
+    before = hub_machine.shell(f"cat {SECRETS}").out
+    signed_in = hub_machine.sign_in("ada")
+    hub_machine.shell(f"rm {SECRETS}")
+    done = hub_machine.hubd("apply", "--yes")
+    assert "refused" not in done.out + done.err
+    assert done.out.count("jupyterhub.service with its new settings") == 1, done
+    heal(hub_machine, kernel)
+    assert not set(hub_machine.shell(f"cat {SECRETS}").out.split()) & set(before.split())
+    ask = f"curl --silent --fail --user hubd:$(cat {STATE}/proxy-api-password) http://127.0.0.1:8099/api/overview"
+    assert '"http"' in hub_machine.shell(ask).out
+    old = before.split()[-1]
+    assert hub_machine.hub.api(old, "GET", "users").status_code == 403, "the old token is good for nothing"
+    assert "/hub/login" in signed_in.get("home").url, "who was signed in signs in again"
+
+
+# ---------------------------------------------------------------- the routes
+
+
+@pytest.mark.parametrize("how", [f"rm -rf {RULES}", f"mv {RULES} {RULES}.old", f"rm -rf {RULES}; mkdir {RULES}"])
+def test_another_folder_of_the_routes_is_seen_by_the_proxy_and_filled_by_the_hub(
+    hub_machine: HubMachine, kernel: Kernel, how: str
+) -> None:
+    hub_machine.shell(how)
+    heal(hub_machine, kernel)
+    assert "/user/ada/" in hub_machine.read(ROUTES)
+    # What the hub writes there from now on reaches the proxy, too.
+    bea = hub_machine.let_in("bea")
+    assert bea.start_server().kernelspecs()
+    bea.stop_server()
+
+
+@pytest.mark.parametrize("how", [f"rm {ROUTES}", f"echo '[[[' > {ROUTES}", f"truncate -s 0 {ROUTES}", f"chmod 0 {ROUTES}"])
+def test_routes_that_were_removed_or_spoiled_are_written_again_by_the_hub(
+    hub_machine: HubMachine, kernel: Kernel, how: str
+) -> None:
+    look = f"cat {ROUTES} && stat -c '%a %U %G' {ROUTES} || true"
+    before, hub = hub_machine.shell(look).out, hub_machine.main_pid("hub")
+    assert before.endswith("\n640 hubd-hub hubd-proxy\n")
+    hub_machine.shell(how)
+    hub_machine.wait_until(lambda: hub_machine.shell(look).out == before, "the routes", timeout=20)
+    heal(hub_machine, kernel)
+    assert hub_machine.main_pid("hub") == hub

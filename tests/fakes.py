@@ -72,7 +72,7 @@ class FakeAccounts:
 
 
 class FakeInit:
-    """units: name to state. defined: name to the unit. did: what was asked of it, in order."""
+    """units: name to state. defined: name to the unit. did: what was asked of it, in order. newest: the last process's id."""
 
     name = "systemd"
 
@@ -82,6 +82,7 @@ class FakeInit:
         self.defined: dict[str, Program | Listener] = {}
         self.started: dict[str, Program] = {}
         self.did: list[tuple[str, str]] = []
+        self.newest = 6
         self.limits: list[tuple[str, tuple[tuple[str, str], ...]]] = []
         self.logs: dict[str, tuple[str, ...]] = {}
         self.broken: dict[str, HubdError] = {}
@@ -147,7 +148,8 @@ class FakeInit:
             raise self.broken[name]
         unit = self.defined[name]
         settings, listen = (unit.settings, "") if isinstance(unit, Program) else ("", f"{_place(unit.address)} (Stream)")
-        self.units[name] = UnitState(name, True, "active", "running", 7, settings, enabled=True, listen=listen)
+        self.newest += 1
+        self.units[name] = UnitState(name, True, "active", "running", self.newest, settings, enabled=True, listen=listen)
 
 
 def _place(address: str) -> str:
@@ -179,7 +181,7 @@ class FakeWeb:
 class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
-    __slots__ = ("accounts", "commands", "holding", "init", "listening", "now", "processes", "said", "slept", "web")
+    __slots__ = ("accounts", "commands", "holding", "init", "listening", "now", "processes", "replaced", "said", "slept", "web")
 
     commands: FakeCommands  # type: ignore[assignment]
     accounts: FakeAccounts  # type: ignore[assignment]
@@ -195,6 +197,7 @@ class FakeHost(Host):
         self.processes: dict[Path, int] = {}
         self.listening: dict[int, frozenset[int]] = {}
         self.holding: set[tuple[int, int]] = set()
+        self.replaced: dict[Path, int] = {}
         self.say = self.said.append
         self.sleep = self.slept.append
         self.clock = lambda: self.now
@@ -206,6 +209,13 @@ class FakeHost(Host):
     def listeners(self, port: int) -> frozenset[int]:
         hub = self.accounts.get("hubd-hub")
         return self.listening.get(port, frozenset({hub.uid} if hub else ()))
+
+    def replace(self, folder: Path) -> None:
+        """Another folder is at its place from now on; processes that run keep the old one."""
+        self.replaced[folder] = self.init.newest
+
+    def is_in_use(self, folder: Path, pid: int) -> bool:
+        return pid > self.replaced.get(folder, 0)
 
     def holds(self, pid: int, port: int) -> bool:
         return (pid, port) in self.holding

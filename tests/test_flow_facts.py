@@ -9,7 +9,7 @@ import pytest
 from hubd.config.parse import parse
 from hubd.config.problems import ConfigInvalid
 from hubd.flow import facts, source
-from hubd.layout import Layout
+from hubd.layout import HUB_SECRETS, Layout
 
 
 def read(layout: Layout, text: str = "people: {}") -> facts.Facts:
@@ -43,7 +43,7 @@ def test_recorded_facts_by_name_and_no_damaged_ones(layout: Layout) -> None:
     ):
         (layout.facts / name).write_text(text)
     (layout.facts / "g.json").write_bytes(b"\xff")
-    assert read(layout).keys() == {"environment-manager", "drop-ins", "hub", "server-list", "files"}
+    assert read(layout).keys() == {"environment-manager", "drop-ins", "hub", "hub-secrets", "server-list", "files"}
     assert read(layout)["environment-manager"] == {"manager": "uv"}
 
 
@@ -101,6 +101,29 @@ def test_the_files_that_environments_are_built_from(layout: Layout, monkeypatch:
 def test_the_hub_that_is_switched_on(layout: Layout) -> None:
     layout.hub.symlink_to("versions/hub-1")
     assert read(layout)["hub"] == {"version": "versions/hub-1"}
+
+
+def test_the_secrets_of_the_hub_change_their_fact_and_are_not_in_it(layout: Layout) -> None:
+    layout.hub_state.mkdir()
+    assert read(layout)["hub-secrets"] == {}
+    for name in HUB_SECRETS:
+        (layout.hub_state / name).write_text("a" * 64)
+    one = read(layout)["hub-secrets"]
+    assert one.keys() == set(HUB_SECRETS)
+    assert {len(digits) for digits in one.values()} == {12}
+    (layout.hub_state / HUB_SECRETS[0]).write_text("b" * 64)
+    other = read(layout)["hub-secrets"]
+    assert {name for name in HUB_SECRETS if other[name] != one[name]} == {HUB_SECRETS[0]}
+
+
+def test_what_is_no_secret_of_the_hub_is_not_known(layout: Layout) -> None:
+    layout.hub_state.mkdir()
+    (layout.prefix / "shadow").write_text("a" * 64)
+    first, second, third = (layout.hub_state / name for name in HUB_SECRETS)
+    first.symlink_to(layout.prefix / "shadow")
+    second.mkdir()
+    third.write_text("a" * 63)
+    assert read(layout)["hub-secrets"] == {}
 
 
 def test_no_config_is_a_problem_of_the_config(layout: Layout) -> None:

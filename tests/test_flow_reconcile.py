@@ -19,7 +19,7 @@ from hubd.flow.reconcile import reconcile
 from hubd.flow.status import exit_code
 from hubd.flow.values import Result
 from hubd.host.web import Answer
-from hubd.layout import HUB_UNIT, PROXY_UNIT
+from hubd.layout import HUB_SECRETS, HUB_UNIT, PROXY_UNIT
 
 FIXED, RUNNING, FAILED, HELD = Result.FIXED, Result.RUNNING, Result.FAILED, Result.HELD
 
@@ -197,6 +197,38 @@ def test_new_settings_restart_the_hub_once_and_only_the_hub(machine: Machine) ->
     assert machine.host.init.did == [("define", HUB_UNIT), ("restart", HUB_UNIT)]
 
 
+@pytest.mark.parametrize("name", HUB_SECRETS)
+def test_a_secret_made_anew_restarts_the_hub_once_and_nobody_asks_it_before(machine: Machine, name: str) -> None:
+    machine.settle()
+    old = (machine.layout.hub_state / name).read_text()
+    machine.host.init.did.clear()
+    machine.host.web.asked.clear()
+    (machine.layout.hub_state / name).unlink()
+    first = machine.make()
+    assert (machine.layout.hub_state / name).read_text() != old
+    assert first.facts_changed
+    assert machine.results(first)[f"service:{HUB_UNIT}"] is HELD
+    assert not first.of(FAILED)
+    machine.settle()
+    assert [what for what in machine.host.init.did if what[0] != "define"] == [("restart", HUB_UNIT)]
+
+
+def test_another_folder_of_the_routes_restarts_the_proxy_and_then_the_hub(machine: Machine) -> None:
+    machine.settle()
+    machine.host.init.did.clear()
+    shutil.rmtree(machine.layout.proxy_rules)
+    machine.host.replace(machine.layout.proxy_rules)
+    machine.make()
+    assert (machine.layout.proxy_rules / "hubd.toml").exists()
+    assert machine.host.init.did == [("restart", PROXY_UNIT), ("restart", HUB_UNIT)]
+
+
+def test_the_first_start_of_the_hub_is_with_its_secrets(machine: Machine) -> None:
+    machine.settle()
+    assert [what for what in machine.host.init.did if what[1] == HUB_UNIT].count(("start", HUB_UNIT)) == 1
+    assert ("restart", HUB_UNIT) not in machine.host.init.did
+
+
 def test_people_and_limits_and_kernels_never_restart_the_hub(machine: Machine) -> None:
     machine.settle()
     machine.host.init.did.clear()
@@ -219,11 +251,12 @@ def test_a_kill_between_step_and_restart_heals(machine: Machine) -> None:
 def test_a_hub_that_does_not_start_fails_with_the_line_that_tells_why(machine: Machine) -> None:
     machine.host.init.broken[HUB_UNIT] = CommandFailed(("systemctl", "restart"), code=1, output="no")
     machine.host.init.logs[HUB_UNIT] = ("starting", "OSError: port 15001 in use", "Main process exited, code=1")
+    machine.make()
     whole = machine.make()
     results = machine.results(whole)
     assert (results[f"service:{HUB_UNIT}"], results["answer:the hub"], results["hub-people:all"]) == (FAILED, HELD, HELD)
-    assert results[f"service:{PROXY_UNIT}"] is FIXED
-    assert results["person:bea"] is FIXED
+    assert machine.host.init.state(PROXY_UNIT).is_active
+    assert "bea" in machine.host.accounts.people
     trouble = record.read(machine.layout).last["trouble"]
     assert "port 15001 in use" in trouble[0]["why"]
     assert exit_code(whole) is ExitCode.PARTLY_APPLIED
@@ -232,6 +265,7 @@ def test_a_hub_that_does_not_start_fails_with_the_line_that_tells_why(machine: M
 def test_a_hub_that_does_not_answer_fails_within_its_deadline(machine: Machine) -> None:
     machine.write(CONFIG + "hub: {start_deadline: 5 s}\n")
     machine.host.web.answer = lambda method, url, body: Answer(503)
+    machine.make()
     results = machine.make().outcomes
     failed = next(outcome for outcome in results if outcome.id == "answer:the hub")
     assert failed.error is not None

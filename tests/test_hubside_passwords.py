@@ -6,6 +6,9 @@ import asyncio
 import dbm
 import io
 import json
+import select
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 import bcrypt
 import pytest
 
+from hubd.hubside import passwords
 from hubd.hubside.authenticator import HubdAuthenticator
 from hubd.hubside.passwords import PasswordStore, hash_password, is_password, main
 
@@ -21,6 +25,7 @@ from hubd.hubside.passwords import PasswordStore, hash_password, is_password, ma
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = bcrypt.gensalt
     monkeypatch.setattr(bcrypt, "gensalt", lambda: slow(rounds=4))
+    monkeypatch.setattr(passwords, "_end_with_parent", lambda: None)  # it would be the tests that end
 
 
 @pytest.fixture
@@ -94,6 +99,68 @@ def test_the_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert tool(monkeypatch, tmp_path, "known") == 0
     assert json.loads(capsys.readouterr().out) == ["ada"]
+
+
+def test_a_lock_that_is_never_let_go_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(passwords, "LOCK_LIMIT", 0.05)
+    with PasswordStore(tmp_path / "passwords.dbm")._locked():
+        assert tool(monkeypatch, tmp_path, "known") == 3
+    assert f"another process holds {tmp_path}/passwords.dbm.lock" in capsys.readouterr().err
+    assert tool(monkeypatch, tmp_path, "known") == 0
+
+
+def test_nobody_is_locked_out_while_something_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: PasswordStore
+) -> None:
+    monkeypatch.setattr(passwords, "LOCK_LIMIT", 0.0)
+    slow, seen = bcrypt.hashpw, []
+
+    def hashing(*words: bytes) -> bytes:
+        seen.append(("hash", store.names()))
+        return slow(*words)
+
+    class Typing(io.StringIO):
+        """Somebody who takes their time."""
+
+        def readline(self, size: int | None = -1) -> str:
+            seen.append(("type", store.names()))
+            return "correct horse"
+
+    monkeypatch.setattr(bcrypt, "hashpw", hashing)
+    monkeypatch.setattr("sys.stdin", Typing())
+    assert main(["--store", str(tmp_path / "passwords.dbm"), "set", "ada"]) == 0
+    assert seen == [("type", []), ("hash", [])]
+    assert store.names() == ["ada"]
+
+
+# The tool, which says when it waits for a password; and who starts it.
+TOOL = """
+import sys
+from hubd.hubside import passwords
+
+class Typing:
+    def readline(self):
+        print("waits", flush=True)
+        return sys.__stdin__.readline()
+
+sys.stdin = Typing()
+passwords.main(sys.argv[1:])
+"""
+STARTS = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+
+
+@pytest.mark.real_programs
+def test_the_tool_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """Its standard input stays open here, as that of an installation may in whatever else it started."""
+    argv = (sys.executable, "-c", STARTS, TOOL, "--store", str(tmp_path / "passwords.dbm"), "set", "ada")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout and parent.stdin
+        assert parent.stdout.readline() == b"waits\n"
+        parent.kill()
+        assert select.select([parent.stdout], [], [], 20)[0], "the tool lives on"
+        assert parent.stdout.read() == b""
 
 
 def sign_in(authenticator: HubdAuthenticator, name: str, password: str) -> tuple[str | None, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.server
 import os
+import shutil
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,66 @@ def test_a_new_api_password_gets_into_the_file(tmp_path: Path) -> None:
 
     assert password_in_file("old") == "hubd:old"
     assert password_in_file("new") == "hubd:new"
+
+
+SPOILED = [
+    lambda file: file.unlink(),
+    lambda file: file.write_text("garbage [[["),
+    lambda file: file.write_text(file.read_text().replace("8099", "8098")),
+    lambda file: os.truncate(file, 0),
+    lambda file: file.chmod(0),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=range(len(SPOILED)))
+def test_routes_that_somebody_spoiled_are_written_again(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    async def story() -> None:
+        file = tmp_path / "rules.toml"
+        proxy = HubdProxy(should_start=True, dynamic_config_file=str(file), traefik_api_hashed_password="x")
+        await proxy._setup_traefik_dynamic_config()
+        before, written = file.read_bytes(), file.stat().st_ino
+        await proxy.keep_routes()
+        assert file.stat().st_ino == written, "what is right is left alone"
+        spoil(file)
+        await proxy.keep_routes()
+        assert (file.read_bytes(), file.stat().st_mode & 0o777) == (before, 0o640)
+
+    asyncio.run(story())
+
+
+def test_a_folder_that_is_gone_is_told_and_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        file = tmp_path / "rules" / "rules.toml"
+        file.parent.mkdir()
+        proxy = HubdProxy(should_start=True, dynamic_config_file=str(file), traefik_api_hashed_password="x")
+        await proxy._setup_traefik_dynamic_config()
+        shutil.rmtree(file.parent)
+        await proxy.keep_routes()
+        assert "rules.toml cannot be written" in caplog.text
+        file.parent.mkdir()
+        await proxy.keep_routes()
+        assert file.exists()
+
+    asyncio.run(story())
+
+
+def test_the_routes_are_looked_at_as_long_as_the_hub_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def traefik_answers(proxy: HubdProxy) -> None:
+        """Traefik has read its settings."""
+
+    monkeypatch.setattr("hubd.hubside.proxy.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(HubdProxy, "_wait_for_static_config", traefik_answers)
+
+    async def story() -> None:
+        file = tmp_path / "rules.toml"
+        proxy = HubdProxy(dynamic_config_file=str(file), should_start=False, traefik_api_hashed_password="x")
+        await proxy._start_future
+        file.unlink()
+        while not file.exists():
+            await asyncio.sleep(0.01)
+        proxy._keeping.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
 
 
 def connects(port: int) -> bool:

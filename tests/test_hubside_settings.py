@@ -31,6 +31,7 @@ def lay(folder: Path, settings: dict[str, Any], drop_ins: Drop | None = None) ->
         (folder / name).chmod(0o600)
     own = {
         "config_d": str(drop_folder),
+        "held_folder": "/x/rules",
         "spawn_socket": "/run/x.sock",
         "proxy_api_password_file": str(folder / "password"),
         "service_token_file": str(folder / "token"),
@@ -50,6 +51,7 @@ def test_values_wiring_and_secrets_come_together(tmp_path: Path) -> None:
     assert config.JupyterHub.cleanup_servers is False
     assert config.TraefikProxy.traefik_api_password == "the-password"
     assert config.HubdSpawner.spawn_socket == "/run/x.sock"
+    assert config.Hub.held_folder == "/x/rules"
     assert config.JupyterHub.services == [{"name": "hubd", "api_token": "the-token", "admin": True}]
 
 

@@ -149,6 +149,16 @@ def test_the_running_settings_are_those_of_the_unit() -> None:
         assert found[f"service:{identity}"].settings == found[f"unit:{identity}"].unit.settings != ""
 
 
+def test_hub_and_proxy_have_in_use_what_is_looked_for_on_them() -> None:
+    found, rules = by_id(wanted()), LAYOUT.proxy_rules
+    assert found["service:jupyterhub-proxy.service"].folders == (rules,)
+    assert found["unit:jupyterhub-proxy.service"].unit.directory == rules
+    assert found["service:jupyterhub.service"].folders == (LAYOUT.hub_state, rules)
+    assert found["unit:jupyterhub.service"].unit.directory == LAYOUT.hub_state
+    settings = json.loads(found["file:/srv/hub/state/jupyterhub.json"].content)
+    assert settings["hubd"]["held_folder"] == str(rules)
+
+
 SETTINGS = [
     # what changes, whether hub and proxy restart
     ({}, False, False),
@@ -159,6 +169,17 @@ SETTINGS = [
                 "hub": {"version": "versions/hub-1"},
                 "server-list": {"path": "/x", "digest": "d"},
                 "drop-ins": {"digest": "e"},
+            }
+        },
+        True,
+        False,
+    ),
+    (
+        {
+            "facts": {
+                "hub": {"version": "versions/hub-1"},
+                "server-list": {"path": "/x", "digest": "d"},
+                "hub-secrets": {"a": "b"},
             }
         },
         True,

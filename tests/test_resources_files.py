@@ -208,6 +208,17 @@ def test_secret(path: Path, host: FakeHost, me: str, before: str | None, before_
     assert Secret(path=path).memo() is None
 
 
+def test_what_needs_a_secret_waits_until_the_facts_tell_of_it(path: Path, host: FakeHost, me: str) -> None:
+    wish = Secret(path=path, owner=me, known=False)
+    assert wish.steps(wish.observe(host))
+    wish.steps(wish.observe(host))[0].do(host)
+    seen = wish.observe(host)
+    progress = wish.progress(seen)
+    assert (wish.steps(seen), progress and progress.error) == ((), None)
+    assert progress
+    assert Secret(path=path, owner=me).progress(seen) is None
+
+
 def test_no_two_secrets_are_the_same(tmp_path: Path, host: FakeHost, me: str) -> None:
     for name in "ab":
         close(Secret(path=tmp_path / name, owner=me), host)

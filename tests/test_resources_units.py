@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ SERVICES = [
     (state(settings="old"), ["restart x.service with its new settings; nobody notices"]),
     (state(settings=""), ["restart x.service with its new settings; nobody notices"]),
     (state(enabled=False), ["start x.service at every boot"]),
+    (state(lost=Path("/a")), ["restart x.service, as another /a is there than it was started with; nobody notices"]),
 ]
 
 
@@ -55,6 +57,20 @@ def test_a_service_is_mended(host: FakeHost) -> None:
         for step in wish.steps(seen):
             step.do(host)
         assert wish.steps(wish.observe(host)) == ()
+
+
+def test_a_service_whose_folder_is_another_is_restarted(host: FakeHost) -> None:
+    host.init.define(PROGRAM)
+    wish = Service(unit="x.service", folders=(Path("/a"), Path("/b")))
+    host.replace(Path("/b"))
+    assert [step.say for step in wish.steps(wish.observe(host))] == ["start x.service"], "what does not run has lost nothing"
+    host.init.start("x.service")
+    assert wish.steps(wish.observe(host)) == ()
+    host.replace(Path("/b"))
+    for step in wish.steps(wish.observe(host)):
+        step.do(host)
+    assert host.init.did[-1] == ("restart", "x.service")
+    assert wish.steps(wish.observe(host)) == ()
 
 
 def test_a_service_that_does_not_start_tells_the_line_of_its_log(host: FakeHost) -> None:

@@ -71,7 +71,7 @@ class Passes:
         self.looked_at: Seen | None = None
 
     def make(self, reason: str) -> Ended:
-        """Make passes until one changes nothing that the next would see, and tell how the last one ended."""
+        """Make passes until one changes nothing that the next would see, and tell how all of them ended."""
         self.going_since = time.time()
         try:
             ended = self._once(reason)
@@ -118,9 +118,9 @@ class Passes:
         self.looked_at = files_now(host.layout)
         try:
             with file_lock(host.layout.lock, wait=self._lock_wait, what=reason, waiting=host.say):
-                whole = reconcile(host, act=True, tell=self.tell, stop=self.stop)
-                if whole.facts_changed and not self.stop.is_set():
-                    whole = reconcile(host, act=True, tell=self.tell, stop=self.stop)
+                made = [reconcile(host, act=True, tell=self.tell, stop=self.stop)]
+                if made[0].facts_changed and not self.stop.is_set():
+                    made.append(reconcile(host, act=True, tell=self.tell, stop=self.stop))
         except ConfigInvalid as error:
             self.problems = tuple(error.lines())
             log.error("%s; nothing was changed. %s", error.what, "; ".join(self.problems[:5]))
@@ -135,7 +135,11 @@ class Passes:
             self.failure = _error(wrapped)
             return Ended(ExitCode.FAILED, {"error": self.failure})
         self.problems, self.failure = (), None
-        return Ended(exit_code(whole), summary(whole), tuple(each.job for each in whole.outcomes if each.job))
+        return together([_ended(whole) for whole in made])
+
+
+def _ended(whole: Pass) -> Ended:
+    return Ended(exit_code(whole), summary(whole), tuple(each.job for each in whole.outcomes if each.job))
 
 
 def _next(inbox: queue.SimpleQueue[Event | Ended]) -> Event | Ended | None:

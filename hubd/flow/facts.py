@@ -12,7 +12,8 @@ from hubd.config.model import Config
 from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
-from hubd.layout import Layout
+from hubd.layout import HUB_SECRETS, Layout
+from hubd.resources.secret import DIGITS
 
 # Bytes of a lock or an environment.yml.
 LONGEST = 8 * 1024 * 1024
@@ -24,6 +25,7 @@ def read(layout: Layout, config: Config) -> Facts:
     """All facts by name.
 
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
+    `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
     are built from, by the place that the config names: `text`, or `why` it cannot be read. All others were recorded by resources.
     """
@@ -33,6 +35,7 @@ def read(layout: Layout, config: Config) -> Facts:
         **_recorded(layout),
         "drop-ins": _drop_ins(layout.config_d),
         "hub": {"version": found.target if found else ""},
+        "hub-secrets": _hub_secrets(layout.hub_state),
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
         "files": {place: _text(layout.prefix / place) for place in config.files},
     }
@@ -59,6 +62,19 @@ def _text(path: Path) -> dict[str, str]:
         return {"why": error.why}
     except UnicodeDecodeError:
         return {"why": "it is not text"}
+
+
+def _hub_secrets(folder: Path) -> dict[str, str]:
+    found = {}
+    for name in HUB_SECRETS:
+        try:
+            # The hub owns that folder: a link there must not make root read some other file.
+            data = files.read(folder / name, follow=False) or b""
+        except HubdError:
+            continue
+        if len(data) >= DIGITS:
+            found[name] = hashlib.sha256(data).hexdigest()[:12]
+    return found
 
 
 def _drop_ins(folder: Path) -> dict[str, Any]:

@@ -49,10 +49,33 @@ class Host:
         """Whether a process has a socket that listens on a port."""
         return bool(ports.holds(pid, port))
 
+    def is_in_use(self, folder: Path, pid: int) -> bool:
+        """Whether a process works in a folder or has it open: that very one, and not one that was at its place before.
+
+        A folder that is in use is never taken for another, as its number is not given away. True where it cannot be seen.
+        """
+        try:
+            there = {_identity(Path(link)) for link in _used(pid)}
+        except OSError:
+            return True  # it has ended, or we are not root
+        return _identity(folder) in there - {None}
+
     def processes_using(self, folder: Path) -> int:
         """How many processes run a program from `folder` or have its path on their command line."""
         needle = os.fsencode(f"{folder}/")
         return sum(needle in command for command in _command_lines())
+
+
+def _used(pid: int) -> list[str]:
+    return [f"/proc/{pid}/cwd", *(f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd"))]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _command_lines() -> Iterator[bytes]:

@@ -17,6 +17,7 @@ class UnitState:
     active: systemd's word: active, activating, inactive, failed.
     pid: the main process, 0 when there is none.
     settings: the digest of the settings the running process was started with.
+    lost: a folder that it should have in use and has not.
     stale: its file changed since it was read. listen: the address of a listening socket, as systemd shows it.
     """
 
@@ -26,6 +27,7 @@ class UnitState:
     sub: str = "dead"
     pid: int = 0
     settings: str = ""
+    lost: Path | None = None
     stale: bool = False
     enabled: bool = False
     result: str = ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.app import aliases as jupyterhub_aliases
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -14,7 +16,7 @@ from traitlets.config import Config
 
 from hubd.hubside import handover
 from hubd.hubside.server import GracefulServer
-from hubd.hubside.settings import SettingsError, load
+from hubd.hubside.settings import SERVICE, SettingsError, load
 
 # Seconds that requests in flight get to finish when the hub is told to stop.
 GRACE = 3.0
@@ -27,6 +29,7 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
 
     name = "jupyterhub"
     settings_file = Unicode("settings.json", help="The settings that hubd wrote.").tag(config=True)
+    held_folder = Unicode(help="The folder of the routes, kept open.").tag(config=True)
     aliases = Dict({**jupyterhub_aliases, "settings": "Hub.settings_file"})
 
     _stopping = False
@@ -37,10 +40,16 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
         config.merge(self.cli_config)
         self.update_config(config)
 
+    async def init_api_tokens(self) -> None:
+        """Take the tokens of the settings. One that hubd had before, and that somebody may know, is none any more."""
+        await super().init_api_tokens()
+        forget_old_tokens(self.db, {token for token, name in self.service_tokens.items() if name == SERVICE})
+
     async def launch_instance_async(self, argv: list[str] | None = None) -> None:
         HTTPServer.configure(GracefulServer)
         try:
             await self.initialize(argv)
+            self._hold_folder()
             await self.start()
         except (SettingsError, TraitError) as error:
             self._give_up(str(error))
@@ -52,6 +61,12 @@ class Hub(JupyterHub):  # type: ignore[misc]  # jupyterhub has no types
             self._give_up(f"{type(error).__name__}: {error}")
         else:
             handover.notify("READY=1", "STATUS=Serving")
+
+    def _hold_folder(self) -> None:
+        # So hubd sees whether the folder is still the one that this process may write to: one that is made in its place is
+        # not, in the hub's sandbox.
+        if self.held_folder:
+            self._held = os.open(self.held_folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _give_up(self, why: str) -> None:
         self.log.critical(FAILED, " ".join(why.split()))  # one line, for that is what `hubd status` shows
@@ -79,3 +94,12 @@ def about_database(place: str, error: DBAPIError) -> str:
     if isinstance(error, OperationalError):  # it cannot be opened, the disk is full: the file may be well
         return cause
     return f"{cause}. Restore it from a back-up, or move it away: the hub begins a new one, passwords and homes stay"
+
+
+def forget_old_tokens(db: Any, present: set[str]) -> None:
+    """Leave hubd's service no token in the hub's database but those that are in use; JupyterHub itself keeps all."""
+    service = orm.Service.find(db, SERVICE)
+    for token in list(service.api_tokens) if service else ():
+        if not any(token.match(each) for each in present):
+            db.delete(token)
+    db.commit()

@@ -1,19 +1,23 @@
 """The store of hashed passwords, and its tool: `python -m hubd.hubside.passwords --store FILE set|check NAME | known`.
 
-The tool runs as the hub's account and reads a password from standard input, never from the command line. Every reader
-and writer, the running hub included, takes the lock beside the store; a change is written to a new store that takes
-the old one's place by rename, so that a kill leaves one or the other.
+The tool runs as the hub's account and reads a password from standard input, never from the command line; it ends with
+whoever started it. Every reader and writer, the running hub included, takes the lock beside the store, which is held
+neither while something is waited for nor while a password is hashed; a change is written to a new store that takes the
+old one's place by rename, so that a kill leaves one or the other.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dbm
 import fcntl
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +25,14 @@ import bcrypt
 
 # bcrypt looks at no more than this; longer ones are refused, for two that begin alike would be the same password.
 LONGEST = 72
+
+# Seconds. Everybody holds the lock for milliseconds, on a busy disk for seconds: who holds it for longer hangs. Less than the
+# installer gives this tool, so that it can say why.
+LOCK_LIMIT = 45.0
+LOCK_POLL = 0.02
+
+# From Linux's prctl.h; Python does not name it.
+PR_SET_PDEATHSIG = 1
 
 # Which of these files a store consists of depends on the Python it was written by.
 ENDINGS = ("", ".db", ".dat", ".dir", ".bak", ".pag", "-wal", "-shm", "-journal")
@@ -78,10 +90,23 @@ class PasswordStore:
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._acquire(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _acquire(self, descriptor: int) -> None:
+        """Wait for the lock. Raises TimeoutError: the hub must not stand still for somebody who hangs."""
+        end = time.monotonic() + LOCK_LIMIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    what = f"another process holds {self._path}.lock for more than {LOCK_LIMIT:.0f} seconds"
+                    raise TimeoutError(f"{what}; `lslocks` names it") from None
+            time.sleep(LOCK_POLL)
 
     def _entries(self) -> dict[bytes, bytes]:
         if not _files(self._path):
@@ -126,7 +151,8 @@ def _flush(path: Path) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The tool. Exit code: 0 done or right, 1 wrong password or none stored, 2 usage or a password that cannot be."""
+    """The tool. Exit code: 0 done or right, 1 wrong password or none stored, 2 usage or a password that cannot be, 3 in use."""
+    _end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m hubd.hubside.passwords", description="Passwords of the hub's users.")
     parser.add_argument("--store", required=True, type=Path, help="the store, as the authenticator has it")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -134,15 +160,27 @@ def main(words: list[str] | None = None) -> int:
     verbs.add_parser("check", help="compare the password on standard input").add_argument("name")
     verbs.add_parser("known", help="who has a password, as JSON")
     arguments = parser.parse_args(words)
-    store = PasswordStore(arguments.store)
-    if arguments.verb == "known":
+    try:
+        return _do(arguments.verb, PasswordStore(arguments.store), getattr(arguments, "name", ""))
+    except TimeoutError as error:
+        print(error, file=sys.stderr)
+        return 3
+
+
+def _end_with_parent() -> None:
+    """An installation that is killed must not leave this behind, with the lock or waiting for a password."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _do(verb: str, store: PasswordStore, name: str) -> int:
+    if verb == "known":
         print(json.dumps(store.names()))
         return 0
     password = sys.stdin.readline().rstrip("\r\n")
-    if arguments.verb == "check":
-        hashed = store.get(arguments.name)
+    if verb == "check":
+        hashed = store.get(name)
         return 0 if hashed is not None and is_password(password, hashed) else 1
-    return _set(store, arguments.name, password)
+    return _set(store, name, password)
 
 
 def _set(store: PasswordStore, name: str, password: str) -> int:

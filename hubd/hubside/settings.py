@@ -3,6 +3,7 @@
 settings.json holds trait values by class name, in JSON; lists stand for sets. Its key `hubd` holds what is not a trait:
 
     config_d                  folder of *.py drop-ins, read in the order of their names
+    held_folder               folder that the hub keeps open as long as it runs
     spawn_socket              the socket on which the daemon starts people's servers
     proxy_api_password_file   password of the proxy's API
     service_token_file        token with which the daemon talks to the hub's REST API
@@ -98,6 +99,8 @@ def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
 
 def _secrets(own: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
+    if "held_folder" in own:
+        found["Hub"] = {"held_folder": own["held_folder"]}
     if "spawn_socket" in own:
         found["HubdSpawner"] = {"spawn_socket": own["spawn_socket"]}
     if "proxy_api_password_file" in own:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
 from hubd.hooks import Notice, Settings, Wanted, hookimpl
-from hubd.layout import DAEMON_UNIT, HUB_ACCOUNT, HUB_PORT_UNIT, HUB_SOCKET, HUB_UNIT, PROXY_ACCOUNT, PROXY_UNIT, Layout
+from hubd.layout import (
+    DAEMON_UNIT,
+    HUB_ACCOUNT,
+    HUB_PORT_UNIT,
+    HUB_SECRETS,
+    HUB_SOCKET,
+    HUB_UNIT,
+    PROXY_ACCOUNT,
+    PROXY_UNIT,
+    Layout,
+)
 from hubd.parts.proxy import held, hub_port_id
 from hubd.resources.base import Resource
 from hubd.resources.file import File
@@ -53,6 +63,7 @@ def hubd_hub_settings(wanted: Wanted) -> Settings:
         "TraefikFileProviderProxy": {"dynamic_config_file": str(layout.proxy_rules / "rules.toml")},
         "hubd": {
             "config_d": str(layout.config_d),
+            "held_folder": str(layout.proxy_rules),
             "spawn_socket": str(layout.spawn_socket),
             "proxy_api_password_file": str(state / "proxy-api-password"),
             "service_token_file": str(state / "service-token"),
@@ -64,8 +75,9 @@ def hubd_hub_settings(wanted: Wanted) -> Settings:
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     layout = wanted.layout
     settings = json.dumps(wanted.hub_settings, indent=1, sort_keys=True).encode() + b"\n"
-    digest = _digest(settings, wanted.facts.get("drop-ins", {}), wanted.facts.get("hub", {}))
-    secrets = tuple(_secrets(layout))
+    known = wanted.facts.get("hub-secrets", {})
+    digest = _digest(settings, wanted.facts.get("drop-ins", {}), wanted.facts.get("hub", {}), known)
+    secrets = tuple(_secrets(layout, known))
     yield from secrets
     yield File(
         path=layout.state / SETTINGS, content=settings, mode=0o640, group=HUB_ACCOUNT, meaning="JupyterHub's settings",
@@ -74,7 +86,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield from _port(wanted)
     yield Unit(unit=hub(wanted, digest), needs=(f"unit:{HUB_SOCKET}",) if wanted.systemd else ())
     yield Service(
-        unit=HUB_UNIT, settings=digest,
+        unit=HUB_UNIT, settings=digest, folders=(layout.hub_state, layout.proxy_rules),
         needs=(f"unit:{HUB_UNIT}", f"file:{layout.state / SETTINGS}", *(each.id for each in secrets),
                f"service:{PROXY_UNIT}", f"directory:{layout.proxy_rules}", f"members:{PROXY_ACCOUNT}",
                hub_port_id(wanted)),
@@ -164,15 +176,11 @@ def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
         yield Notice(f"settings of your own are in use: {', '.join(names)} in {folder}", "hubd does not check them.")
 
 
-def _secrets(layout: Layout) -> Iterable[Secret]:
+def _secrets(layout: Layout, known: Container[str]) -> Iterable[Secret]:
     state = layout.hub_state
-    meanings = (
-        ("cookie_secret", "secret that keeps people signed in"),
-        ("proxy-api-password", "password between hub and proxy"),
-        ("service-token", "token between hubd and the hub"),
-    )
-    for name, meaning in meanings:
-        yield Secret(path=state / name, owner=HUB_ACCOUNT, meaning=meaning, needs=(f"directory:{state}",))
+    meanings = ("secret that keeps people signed in", "password between hub and proxy", "token between hubd and the hub")
+    for name, meaning in zip(HUB_SECRETS, meanings, strict=True):
+        yield Secret(path=state / name, owner=HUB_ACCOUNT, meaning=meaning, known=name in known, needs=(f"directory:{state}",))
 
 
 def _digest(*parts: Any) -> str:

@@ -39,7 +39,9 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         for listener, setting in _listeners(proxy):
             yield from held(listener, service=PROXY_UNIT, setting=setting)
             needs.append(f"listening:{listener.name}")
-    yield Service(unit=PROXY_UNIT, settings=digest, needs=tuple(needs), touches="everybody's page reloads")
+    yield Service(
+        unit=PROXY_UNIT, settings=digest, folders=(layout.proxy_rules,), needs=tuple(needs), touches="everybody's page reloads"
+    )
 
 
 def _listeners(proxy: Proxy) -> tuple[tuple[Listener, str], ...]:
@@ -86,7 +88,8 @@ def proxy_program(wanted: Wanted, settings: str) -> Program:
         argv=(str(wanted.hub / "bin/python"), "-m", "hubd.hubside.gate", api_port, "--", *traefik),
         kind="notify",
         user=PROXY_ACCOUNT,
-        directory=layout.proxy_state,
+        # Traefik watches this folder, and would not see one that is made in its place: like this, hubd sees that for it.
+        directory=layout.proxy_rules,
         relations=relations if wanted.systemd else (),
         properties=(
             *service_properties(PROXY_PROPERTIES, writable=()),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hubd.errors import CommandFailed, HubdError
 from hubd.host import Host
@@ -25,6 +26,8 @@ class Service(Resource):
 
     settings: the digest its process must have been started with. That is read from the process itself, so a crash
     between writing a file and restarting heals at the next pass.
+    folders: what its process must have in use; one that was made anew in such a place is another, and it sees it when it
+    is started anew only.
     effect: what a restart means for people.
     """
 
@@ -32,6 +35,7 @@ class Service(Resource):
 
     unit: str
     settings: str = ""
+    folders: tuple[Path, ...] = ()
     effect: str = ""
 
     @property
@@ -39,7 +43,9 @@ class Service(Resource):
         return self.unit
 
     def observe(self, host: Host) -> UnitState:
-        return host.init.state(self.unit)
+        seen = host.init.state(self.unit)
+        lost = [folder for folder in self.folders if not host.is_in_use(folder, seen.pid)]
+        return replace(seen, lost=lost[0]) if lost else seen
 
     def steps(self, seen: UnitState) -> tuple[Step, ...]:
         effect = f"; {self.effect}" if self.effect else ""
@@ -47,6 +53,9 @@ class Service(Resource):
             return (Step(f"start {self.unit}", self._start),)
         if self.settings and seen.settings != self.settings:
             return (Step(f"restart {self.unit} with its new settings{effect}", self._restart),)
+        if seen.lost:
+            say = f"restart {self.unit}, as another {seen.lost} is there than it was started with{effect}"
+            return (Step(say, self._restart),)
         if not seen.enabled:
             return (Step(f"start {self.unit} at every boot", lambda host: host.init.start(self.unit)),)
         return ()
