@@ -78,21 +78,22 @@ def holder(machine: HubMachine, port: int) -> str:
 # ---------------------------------------------------------------- the disk is full
 
 
+# The proxy works in a folder of the state, and so keeps its file system in use.
 SMALL_DISK = """
-systemctl stop hubd jupyterhub
+systemctl stop hubd jupyterhub jupyterhub-proxy
 mkdir -p /mnt/small
 mount -t tmpfs -o size=4M,mode=711 small /mnt/small
 cp -a /opt/hub/state/. /mnt/small
 mount --bind /mnt/small /opt/hub/state
-systemctl start jupyterhub hubd
+systemctl start jupyterhub-proxy jupyterhub hubd
 """
 BACK_AGAIN = """
-systemctl stop hubd jupyterhub
+systemctl stop hubd jupyterhub jupyterhub-proxy
 rm -f /mnt/small/filler
 umount /opt/hub/state
 cp -a /mnt/small/. /opt/hub/state
 umount /mnt/small
-systemctl start jupyterhub hubd
+systemctl start jupyterhub-proxy jupyterhub hubd
 """
 
 

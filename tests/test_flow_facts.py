@@ -151,3 +151,8 @@ def test_but_its_own_options_are_judged(layout: Layout) -> None:
 def test_data_and_plugins_lie_beside_the_package_in_a_checkout() -> None:
     assert (source.data_folder() / "requirements-server.txt").is_file()
     assert source.bundled_plugins().name in ("plugins", "bundled")
+
+
+def test_a_folder_that_is_called_like_a_drop_in_is_none(layout: Layout) -> None:
+    (layout.config_d / "x.py").mkdir(parents=True)
+    assert read(layout)["drop-ins"] == {"names": [], "digest": ""}

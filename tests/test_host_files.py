@@ -359,3 +359,8 @@ def test_what_is_in_a_files_place_is_told_with_how_to_move_it(tmp_path: Path) ->
         assert caught.value.fix == f"Move it out of the way: mv '{folder}' '{folder}.old'"
         assert not caught.value.retry
     assert os.listdir(tmp_path) == ["a b.py"]
+
+
+def test_a_link_to_itself_is_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert files.children(tmp_path / "loop") == ()

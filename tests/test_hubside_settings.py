@@ -167,3 +167,9 @@ def test_other_bugs_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[st
 
     monkeypatch.setattr(Hub, "initialize", bug)
     assert last_words("x.json", capfd, monkeypatch) == "The hub does not start: ValueError: one two"
+
+
+def test_a_folder_that_is_called_like_a_drop_in_is_none(tmp_path: Path) -> None:
+    place = lay(tmp_path, {"JupyterHub": {"hub_port": 2}}, {"20.py": "c.JupyterHub.hub_port = 3"})
+    (tmp_path / "d/10.py").mkdir()
+    assert load(place, say=lambda line: None).JupyterHub.hub_port == 3

@@ -749,3 +749,13 @@ def test_the_choice_is_made_once_said_and_recorded(host: FakeHost, down: dict[st
     assert f"use {manager}" in host.said[0]
     assert wish.steps(wish.observe(host)) == ()
     assert wish.decides
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[1]", "{}", '{"manager": "pip"}', '{"manager": 7}'])
+def test_a_damaged_choice_is_made_again(host: FakeHost, damaged: str) -> None:
+    host.layout.facts.mkdir(parents=True)
+    (host.layout.facts / "environment-manager.json").write_text(damaged)
+    wish = ManagerChoice(probes=("https://a",))
+    (step,) = wish.steps(wish.observe(host))
+    step.do(host)
+    assert wish.steps(wish.observe(host)) == ()

@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeHost
 
 from hubd.flow.plan import gap_of
+from hubd.host import files
 from hubd.resources.base import Resource
 from hubd.resources.directory import Directory
 from hubd.resources.file import ClosedFile, File, NoFile, SeenFile
@@ -228,3 +229,10 @@ def test_no_two_secrets_are_the_same(tmp_path: Path, host: FakeHost, me: str) ->
 def test_no_plan_and_no_error_shows_a_secret(path: Path, host: FakeHost, me: str) -> None:
     said = close(Secret(path=path, owner=me, meaning="key"), host)
     assert path.read_text().strip() not in "".join(said)
+
+
+def test_a_file_too_large_to_be_hubds_is_written_anew(host: FakeHost, file: Wish, path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(files.MAX_READ + 1)
+    assert close(file(), host)[0].startswith("write ")
+    assert path.read_bytes() == b"new"

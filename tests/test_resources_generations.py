@@ -222,9 +222,21 @@ def test_old_generations(
 
 def test_what_is_beside_them_is_not_ours(host: FakeHost, tmp_path: Path) -> None:
     server = Generations(folder=tmp_path, label="server-", link=tmp_path / "server")
-    for name in ("hub-1", "hub-2", "uv-1", ".pythons", "server-0abc"):
+    for name in ("hub-1", "hub-2", "uv-1", ".pythons", "server-0abc", ".hub-0.ab.hubd-gone"):
         (tmp_path / name).mkdir()
     for number in (1, 2, 3):
         finish(server, number)
     server.switch(3)
     assert OldGenerations(generations=server, job="env-server", keep=1).observe(host).surplus == ("server-0abc", "server-1")
+
+
+def test_what_a_killed_removal_left_and_what_is_no_folder_goes(host: FakeHost, science: Generations) -> None:
+    finish(science, 1)
+    science.switch(1)
+    (science.folder / ".7.0a1b.hubd-gone/lib").mkdir(parents=True)
+    (science.folder / "8").write_text("somebody's")
+    wish = OldGenerations(generations=science, job="env-science")
+    assert wish.observe(host).surplus == (".7.0a1b.hubd-gone", "8")
+    for step in wish.steps(wish.observe(host)):
+        step.do(host)
+    assert sorted(os.listdir(science.folder)) == ["1", "current"]

@@ -178,7 +178,9 @@ def _from_flow(word: str, wanted: Shape) -> Any:
 
 def _from_node(node: Node, wanted: Shape | None) -> Any:
     if node.raw is not None:
-        return coerce(node.raw, wanted) if node.is_plain and wanted and wanted.kind != "any" else node.data
+        # Where options are wanted a single word is none, whatever it is: `parse` refuses it.
+        single = wanted is not None and (wanted.kind not in ("mapping", "section", "any") or wanted.by_name)
+        return coerce(node.raw, wanted) if node.is_plain and wanted and single else node.data
     if isinstance(node.data, list):
         return [_from_node(child, wanted.inner(0) if wanted else None) for child in node.children.values()]
     return {key: _from_node(child, wanted.inner(key) if wanted else None) for key, child in node.children.items()}

@@ -78,7 +78,7 @@ def _hub_secrets(folder: Path) -> dict[str, str]:
 
 
 def _drop_ins(folder: Path) -> dict[str, Any]:
-    paths = [folder / name for name in files.children(folder) if name.endswith(".py")]
+    paths = [folder / name for name in files.children(folder) if name.endswith(".py") and not (folder / name).is_dir()]
     return {"names": [path.name for path in paths], "digest": _digest(paths) if paths else ""}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -236,6 +237,11 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=False)
 
 
+def is_left(name: str, label: str = "") -> bool:
+    """Whether a name is of what a removal that was killed left of something whose name began with `label`."""
+    return name.startswith(f".{label}") and name.endswith(".hubd-gone")
+
+
 def clear(path: Path) -> None:
     """Remove whatever lies at `path`, a folder with everything in it; a link goes and what it points to stays."""
     if path.is_dir() and not path.is_symlink():
@@ -250,3 +256,7 @@ def children(path: Path) -> tuple[str, ...]:
         return tuple(sorted(os.listdir(path)))
     except (FileNotFoundError, NotADirectoryError):
         return ()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return ()
+        raise

@@ -122,7 +122,8 @@ def _add_service(config: Config, token_file: str | None) -> None:
 
 
 def _drop_ins(folder: str | None) -> list[Path]:
-    return sorted(Path(folder).glob("*.py")) if folder else []
+    # hubd looks at the same ones: a folder of such a name is none.
+    return sorted(path for path in Path(folder).glob("*.py") if not path.is_dir()) if folder else []
 
 
 def _line_in(path: Path, error: BaseException) -> str:

@@ -15,6 +15,7 @@ from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, s
 from hubd.tools.job_limits import USUAL, JobLimits
 
 CHOICE = "environment-manager"
+MANAGERS = ("conda", "uv")
 PROBE_LIMIT = 15.0
 
 
@@ -79,7 +80,12 @@ class ManagerChoice(Resource):
         return CHOICE
 
     def observe(self, host: Host) -> bool:
-        return (host.layout.facts / f"{CHOICE}.json").exists()
+        # What cannot be read is no choice, as for those who go by it.
+        try:
+            said = json.loads(files.read(host.layout.facts / f"{CHOICE}.json") or b"{}")
+        except (ValueError, HubdError):
+            return False
+        return isinstance(said, dict) and said.get("manager") in MANAGERS
 
     def steps(self, seen: bool) -> tuple[Step, ...]:
         return () if seen else (Step("find out whether conda can be had, else use uv", self._choose),)

@@ -131,7 +131,7 @@ class Environment(Resource):
         number = self.generations.next()
         prefix = self.generations.path(number)
         # What a killed build left; as root, because a build ends with taking itself the right to write.
-        files.remove_tree(prefix)
+        files.clear(prefix)
         # Interpreters that uv fetches, one folder for each cache and for the same reason.
         pythons = host.layout.envs / f".pythons-{self.cache}"
         spec = {

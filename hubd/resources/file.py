@@ -127,5 +127,7 @@ def _see(path: Path) -> SeenFile:
     found = files.look(path)
     if found is None:
         return SeenFile()
-    digest = hashlib.sha256(files.read(path, follow=False) or b"").hexdigest() if found.kind == "file" else ""
+    # One that is so large that it is not read is none that hubd wrote.
+    known = found.kind == "file" and found.size <= files.MAX_READ
+    digest = hashlib.sha256(files.read(path, follow=False) or b"").hexdigest() if known else ""
     return SeenFile(found.kind, digest, found.mode, found.owner, found.group)

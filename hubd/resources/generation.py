@@ -124,9 +124,15 @@ class Generations:
         files.link(self.link, os.path.relpath(self.path(number), self.link.parent))
 
     def others(self) -> tuple[str, ...]:
-        """The names of everything of these that is in the folder, but for the link and what is hidden."""
-        names = files.children(self.folder)
-        return tuple(name for name in names if name.startswith(self.label) and name[0] != "." and self.folder / name != self.link)
+        """The names of everything of these that is in the folder, but for the link and what is hidden.
+
+        What a removal that was killed left is among them, though hidden.
+        """
+        label, names = self.label, files.children(self.folder)
+        return tuple(
+            name for name in names
+            if (name.startswith(label) and name[0] != "." and self.folder / name != self.link) or files.is_left(name, label)
+        )  # fmt: skip
 
     def _number(self, name: str) -> int:
         rest = name.removeprefix(self.label)
@@ -183,5 +189,5 @@ class OldGenerations(Resource):
 
 
 def remover(path: Path) -> Callable[[Host], None]:
-    """What removes a folder and all that is in it."""
-    return lambda host: files.remove_tree(path)
+    """What removes a folder and all that is in it, or what somebody put in its place."""
+    return lambda host: files.clear(path)

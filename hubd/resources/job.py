@@ -40,6 +40,8 @@ HIGHEST = 10**12
 # Builds run other people's code: no privileges, no homes, no secrets, and little of the machine while a class works.
 SANDBOX = (
     ("NoNewPrivileges", "yes"), ("PrivateTmp", "yes"), ("PrivateDevices", "yes"), ("ProtectSystem", "strict"),
+    # All builds are one account; by this none gets at another's files through its processes, nor sees these.
+    ("PrivateUsers", "yes"),
     ("ProtectHome", "yes"), ("ProtectKernelTunables", "yes"), ("ProtectKernelModules", "yes"),
     ("ProtectKernelLogs", "yes"), ("ProtectControlGroups", "yes"), ("ProtectClock", "yes"),
     ("ProtectHostname", "yes"), ("ProtectProc", "invisible"), ("RestrictSUIDSGID", "yes"),
