@@ -137,6 +137,16 @@ def test_a_transient_unit_replaces_a_failed_one(init: Systemd, commands: FakeCom
     assert [argv[0] for argv in commands.ran] == ["systemctl", "systemd-run"]
 
 
+def test_a_transient_unit_that_cannot_begin_is_told_with_what_its_log_says(init: Systemd, commands: FakeCommands) -> None:
+    def refused(argv: tuple[str, ...]) -> str:
+        raise CommandFailed(argv, code=1, output="")
+
+    commands.answers["systemd-run",] = refused
+    commands.answers["journalctl",] = "Failed to set up mount namespacing: /opt/hub/state\n"
+    with pytest.raises(CommandFailed, match="Failed to set up mount namespacing"):
+        init.run(PROGRAM)
+
+
 def test_limits_and_logs(init: Systemd, commands: FakeCommands) -> None:
     init.set_limits(NAME, [("MemoryMax", "5")])
     assert commands.ran[0][-1] == "MemoryMax=5"

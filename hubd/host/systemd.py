@@ -14,6 +14,7 @@ from hubd.host.commands import Commands, clean_environment
 from hubd.host.init import UnitState, process_settings
 from hubd.tools import systemctl
 from hubd.tools.program import SETTINGS_VARIABLE, Listener, Program, service_text, socket_text
+from hubd.words import plain
 
 START_LIMIT = 90.0
 
@@ -96,7 +97,13 @@ class Systemd:
     def run(self, program: Program) -> None:
         # A unit of that name that failed stays loaded and would refuse its successor.
         self._change(systemctl.control("reset-failed", program.name), check=False)
-        self._change(systemctl.run_transient(program))
+        try:
+            self._change(systemctl.run_transient(program))
+        except CommandFailed as error:
+            # Why a unit could not even begin systemd tells its log alone.
+            said = self.log(program.name, lines=1)
+            error.why = error.why or plain(said[-1] if said else "")
+            raise
 
     def set_limits(self, name: str, pairs: Iterable[tuple[str, str]]) -> None:
         self._change(systemctl.set_property(name, pairs))
