@@ -42,14 +42,16 @@ def until(condition: object) -> None:
         time.sleep(0.01)
 
 
-def test_a_life(init: Processes) -> None:
+def test_a_life(init: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert init.state(NAME).active == "inactive"
     init.define(sleeper())
     assert (init.state(NAME).known, init.state(NAME).is_active) == (True, False)
     init.start(NAME)
     until(lambda: init.state(NAME).settings == "one")
     first = init.state(NAME)
-    assert (first.active, first.enabled) == ("active", True)
+    assert (first.active, first.enabled, first.fresh) == ("active", True, True)
+    monkeypatch.setattr("hubd.host.processes.FRESH", -1.0)
+    assert not init.state(NAME).fresh, "after a while it is like any other"
     init.start(NAME)
     assert init.state(NAME).pid == first.pid
     init.restart(NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,16 @@ def test_a_service_whose_folder_is_another_is_restarted(host: FakeHost) -> None:
     for step in wish.steps(wish.observe(host)):
         step.do(host)
     assert host.init.did[-1] == ("restart", "x.service")
+    assert wish.steps(wish.observe(host)) == ()
+
+
+def test_one_that_was_just_started_may_not_have_opened_its_folders_yet(host: FakeHost) -> None:
+    host.init.define(PROGRAM)
+    host.init.start("x.service")
+    wish = Service(unit="x.service", folders=(Path("/a"),))
+    host.replace(Path("/a"))
+    assert wish.observe(host).lost
+    host.init.units["x.service"] = replace(host.init.units["x.service"], fresh=True)
     assert wish.steps(wish.observe(host)) == ()
 
 

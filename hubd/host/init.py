@@ -18,6 +18,7 @@ class UnitState:
     pid: the main process, 0 when there is none.
     settings: the digest of the settings the running process was started with.
     lost: a folder that it should have in use and has not.
+    fresh: it was started a moment ago, and nobody says when it is ready.
     stale: its file changed since it was read. listen: the address of a listening socket, as systemd shows it.
     """
 
@@ -28,6 +29,7 @@ class UnitState:
     pid: int = 0
     settings: str = ""
     lost: Path | None = None
+    fresh: bool = False
     stale: bool = False
     enabled: bool = False
     result: str = ""

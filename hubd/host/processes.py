@@ -28,6 +28,8 @@ from hubd.tools.program import SETTINGS_VARIABLE, Listener, Program
 STOP_LIMIT = 15.0
 # For what a program leaves behind, to end by itself once it is asked to.
 REST_LIMIT = 2.0
+# How long a program may take until it has opened what it works with; here nobody waits for its word that it is ready.
+FRESH = 60.0
 
 MARK_VARIABLE = "HUBD_UNIT"
 
@@ -71,7 +73,7 @@ class Processes:
             return UnitState(name, bool(definition), "failed" if ended else "inactive", enabled=bool(definition))
         pid = int(running["pid"])
         settings = process_settings(pid, SETTINGS_VARIABLE)
-        return UnitState(name, True, "active", "running", pid, settings, enabled=True)
+        return UnitState(name, True, "active", "running", pid, settings, fresh=_age(pid) < FRESH, enabled=True)
 
     def look(self, name: str) -> UnitState:
         return self.state(name)
@@ -181,6 +183,13 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _age(pid: int) -> float:
+    """Seconds since a process was started."""
+    ticks = _started(pid)
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    return up - int(ticks) / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
 def _alive(mark: dict[str, Any]) -> bool:

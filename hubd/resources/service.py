@@ -44,7 +44,8 @@ class Service(Resource):
 
     def observe(self, host: Host) -> UnitState:
         seen = host.init.state(self.unit)
-        lost = [folder for folder in self.folders if not host.is_in_use(folder, seen.pid)]
+        # One that was started a moment ago may not have come so far as to open them.
+        lost = [folder for folder in self.folders if not seen.fresh and not host.is_in_use(folder, seen.pid)]
         return replace(seen, lost=lost[0]) if lost else seen
 
     def steps(self, seen: UnitState) -> tuple[Step, ...]:
