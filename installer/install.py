@@ -88,7 +88,7 @@ def install(options: Options, progress: Progress) -> int:
 
 def _lay_foundations(host: Host, config: Config) -> None:
     """The service accounts and the folders, ahead of the first pass. Raises the first error."""
-    wanted = Wanted(config, host.layout, facts.read(host.layout), systemd=host.init.enforces)
+    wanted = Wanted(config, host.layout, facts.read(host.layout, config), systemd=host.init.enforces)
     first = [each for each in machine.hubd_resources(wanted) if isinstance(each, SystemAccount | Directory)]
     for outcome in apply(host, first, plan(first, (), observe(host, first)), tell=lambda event: None):
         if outcome.error:

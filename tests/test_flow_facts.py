@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from hubd.config.model import Config
+from hubd.config.parse import parse
 from hubd.config.problems import ConfigInvalid
 from hubd.flow import facts, source
 from hubd.layout import Layout
+from hubd.tools.notebook import Cell, Notebook
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_an_empty_machine(tmp_path: Path) -> None:
-    found = facts.read(Layout(tmp_path / "nothing"))
+    found = facts.read(Layout(tmp_path / "nothing"), Config())
     assert found["drop-ins"] == {"names": [], "digest": ""}
     assert found["hub"] == {"version": ""}
     assert len(found["server-list"]["digest"]) == 64
@@ -38,25 +42,25 @@ def test_recorded_facts_by_name_and_no_damaged_ones(layout: Layout) -> None:
     ):
         (layout.facts / name).write_text(text)
     (layout.facts / "g.json").write_bytes(b"\xff")
-    assert facts.read(layout).keys() == {"environment-manager", "drop-ins", "hub", "server-list"}
-    assert facts.read(layout)["environment-manager"] == {"manager": "uv"}
+    assert facts.read(layout, Config()).keys() == {"environment-manager", "drop-ins", "hub", "notebooks", "server-list"}
+    assert facts.read(layout, Config())["environment-manager"] == {"manager": "uv"}
 
 
 def test_something_unreadable_among_the_facts_does_not_stop_a_pass(layout: Layout) -> None:
     (layout.facts / "x.json").mkdir()
-    assert "x" not in facts.read(layout)
+    assert "x" not in facts.read(layout, Config())
 
 
 def test_a_recorded_fact_cannot_pose_as_one_that_is_read(layout: Layout) -> None:
     (layout.facts / "hub.json").write_text('{"version": "versions/evil"}')
-    assert facts.read(layout)["hub"] == {"version": ""}
+    assert facts.read(layout, Config())["hub"] == {"version": ""}
 
 
 def test_drop_ins_change_with_name_and_content(layout: Layout) -> None:
-    seen = [facts.read(layout)["drop-ins"]]
+    seen = [facts.read(layout, Config())["drop-ins"]]
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("notes.txt", "x")):
         (layout.config_d / name).write_text(text)
-        seen.append(facts.read(layout)["drop-ins"])
+        seen.append(facts.read(layout, Config())["drop-ins"])
     assert seen[3] == seen[4]
     assert len({each["digest"] for each in seen[:4]}) == 4
     assert seen[-1]["names"] == ["a.py", "b.py"]
@@ -64,7 +68,7 @@ def test_drop_ins_change_with_name_and_content(layout: Layout) -> None:
 
 def test_the_hub_that_is_switched_on(layout: Layout) -> None:
     layout.hub.symlink_to("versions/hub-1")
-    assert facts.read(layout)["hub"] == {"version": "versions/hub-1"}
+    assert facts.read(layout, Config())["hub"] == {"version": "versions/hub-1"}
 
 
 def test_no_config_is_a_problem_of_the_config(layout: Layout) -> None:
@@ -92,3 +96,40 @@ def test_but_its_own_options_are_judged(layout: Layout) -> None:
 def test_data_and_plugins_lie_beside_the_package_in_a_checkout() -> None:
     assert (source.data_folder() / "requirements-server.txt").is_file()
     assert source.bundled_plugins().name in ("plugins", "bundled")
+
+
+CODE = {"cell_type": "code", "source": ["import a\n", "a.b()"], "metadata": {"tags": ["x", "raises-exception", 7]}}
+NOTEBOOKS: list[tuple[object, tuple[Cell, ...], str]] = [
+    # what the file holds, its code, what is wrong
+    ({"nbformat": 4, "cells": [{"cell_type": "markdown", "source": "# a"}, CODE]},
+     (Cell("import a\na.b()", ("raises-exception", "x")),), ""),
+    ({"nbformat": 4, "cells": [{"cell_type": "code", "source": "1"}, {"cell_type": "code"}]}, (Cell("1"), Cell("")), ""),
+    ({"nbformat": 4, "cells": [{"cell_type": "code", "source": " "}, 7]}, (), "it has no cell of code"),
+    ({"nbformat": 3, "worksheets": []}, (), "nbformat 4"),
+    ({"nbformat": 3, "cells": [CODE]}, (), "nbformat 4"),
+    ({"nbformat": 4, "cells": {}}, (), "nbformat 4"),
+    ([1], (), "nbformat 4"),
+    ("{", (), "it is not JSON"),
+    ("[" * 100_000, (), "it is not JSON"),
+    (None, (), "it is not there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "cells", "problem"), NOTEBOOKS)
+def test_of_a_notebook_its_code_counts(layout: Layout, held: object, cells: tuple[Cell, ...], problem: str) -> None:
+    config = parse("environments: {a: {smoke: x/smoke.ipynb}, b: {}}")
+    if held is not None:
+        (layout.prefix / "x").mkdir()
+        (layout.prefix / "x/smoke.ipynb").write_text(held if isinstance(held, str) else json.dumps(held))
+    found = facts.read(layout, config)["notebooks"]
+    assert found.keys() == {"x/smoke.ipynb"}
+    notebook: Notebook = found["x/smoke.ipynb"]
+    assert (notebook.path, notebook.cells) == ("x/smoke.ipynb", cells)
+    assert problem in notebook.problem and bool(problem) is bool(notebook.problem)
+
+
+def test_a_notebook_may_lie_anywhere_on_the_machine(layout: Layout, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere.ipynb"
+    place.write_text(json.dumps({"nbformat": 4, "cells": [CODE]}))
+    found = facts.read(layout, parse(f"environments: {{a: {{smoke: {place}}}}}"))["notebooks"]
+    assert found[str(place)].problem == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 from fakes import FakeCommands
 
 from hubd.errors import HubdError
+from hubd.host.commands import Result
 from hubd.host.web import Web
-from hubd.jobs import smoke_kernel
 from hubd.jobs.run import run
 
+TRIAL = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
 
 
@@ -26,6 +29,8 @@ class Rig:
         self.prefix.mkdir(parents=True)
         self.cache.mkdir()
         self.commands = FakeCommands()
+        # The kernel ran all cells.
+        self.commands.answers[TRIAL] = "{}"
         self.spec: dict[str, Any] = {
             "do": "environment",
             "job": "env-science",
@@ -41,6 +46,9 @@ class Rig:
             "cache": str(self.cache),
             "pythons": str(folder / "pythons"),
             "smoke": "python",
+            "notebook": "",
+            "cells": [{"source": "print(6 * 7)", "tags": []}],
+            "smoke_time": 60,
             "mark": ".mark",
             "drop": ["share/unwanted"],
             "result": str(self.report),
@@ -74,7 +82,10 @@ def test_an_environment_by_uv(rig: Rig) -> None:
     words = [argv[1:3] for argv in rig.commands.ran]
     assert words[:2] == [("venv", "--allow-existing"), ("pip", "install")]
     assert rig.commands.ran[1][-2:] == ("ipykernel", "numpy==2.*")
-    assert rig.commands.ran[2][0] == f"{rig.prefix}/bin/python"
+    assert rig.commands.ran[2] == TRIAL
+    trial = json.loads(rig.commands.options[2]["stdin"])
+    assert trial["kernel"]["argv"][0] == f"{rig.prefix}/bin/python"
+    assert (trial["cells"], trial["seconds"], trial["answer"]) == (rig.spec["cells"], 60, "42")
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
     assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "share"]
     assert list((rig.prefix / "share").iterdir()) == []
@@ -124,11 +135,53 @@ def test_a_failed_build_has_no_mark_and_says_why(rig: Rig, manager: str, argv: t
 
 
 def test_an_environment_counts_only_when_its_kernel_ran_a_cell(rig: Rig) -> None:
-    rig.commands.answers[f"{rig.prefix}/bin/python",] = 1
+    rig.commands.answers[TRIAL] = 1
     assert rig.run() == 1
     assert rig.told["what"] == "its kernel does not run a cell"
+    assert rig.told["why"] == "it went wrong"
     assert rig.told["at"] > 1_700_000_000
     assert not rig.is_marked
+
+
+ENDLESS = "its notebook comes to no end: n.ipynb in code cell 2"
+TRIALS: list[tuple[str, dict[str, Any] | str, str, str]] = [
+    # the notebook, what its trial found or printed, what is told, why
+    ("", {"cell": 0, "error": "RuntimeError: no reply"}, "its kernel does not run a cell", "RuntimeError: no reply"),
+    ("", {"cell": 1, "error": "NameError: x"}, "its kernel does not run a cell", "NameError: x"),
+    ("", "Traceback\nbad", "its kernel does not run a cell", "bad"),
+    ("n.ipynb", {"cell": 0, "error": "no"}, "its kernel does not run a cell", "no"),
+    ("n.ipynb", {"cell": 3, "error": "ImportError: a\nb"}, "its notebook fails: n.ipynb in code cell 3", "b"),
+    ("n.ipynb", {"cell": 3, "error": "\x1b[31mred\x07"}, "its notebook fails: n.ipynb in code cell 3", "red"),
+    ("n.ipynb", {"cell": 2, "error": "", "late": True}, ENDLESS, "it may take 60 seconds"),
+]
+
+
+@pytest.mark.parametrize(("notebook", "found", "what", "why"), TRIALS)
+def test_the_first_cell_that_fails_is_told(rig: Rig, notebook: str, found: Any, what: str, why: str) -> None:
+    rig.commands.answers[TRIAL] = found if isinstance(found, str) else json.dumps(found)
+    assert rig.run(notebook=notebook) == 1
+    assert (rig.told["what"], rig.told["why"]) == (what, why)
+    assert not rig.is_marked
+
+
+def test_a_notebook_of_ones_own_need_not_print_42(rig: Rig) -> None:
+    assert rig.run(notebook="n.ipynb") == 0
+    assert json.loads(rig.commands.options[-1]["stdin"])["answer"] == ""
+
+
+def test_what_a_notebook_prints_steers_no_terminal(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    class Loud(FakeCommands):
+        def run(self, argv: tuple[str, ...], **options: Any) -> Result:
+            done = super().run(argv, **options)
+            return replace(done, err="\x1b]0;owned\x07hello\x1b[2J\n") if argv == TRIAL else done
+
+    commands = Loud()
+    commands.answers = rig.commands.answers
+    rig.commands = commands
+    assert rig.run() == 0
+    said = capsys.readouterr().out
+    assert "hello\n" in said
+    assert "\x1b" not in said and "\x07" not in said
 
 
 def test_a_bug_in_a_job_is_reported_too(rig: Rig) -> None:
@@ -186,9 +239,3 @@ def test_a_download_that_fails_is_told_with_its_reason(rig: Rig) -> None:
     assert run(spec, commands=rig.commands, web=Down()) == 1  # type: ignore[arg-type]
     assert (rig.told["why"], rig.told["retry"]) == ("no route", True)
 
-
-@pytest.mark.parametrize(("language", "program"), [("python", "/e/bin/python"), ("R", "/e/bin/R")])
-def test_how_a_kernel_is_tried(language: str, program: str) -> None:
-    assert smoke_kernel.argv("/e", language)[0] == program
-    assert "{connection_file}" in smoke_kernel.argv("/e", language)
-    assert language in smoke_kernel.CELLS

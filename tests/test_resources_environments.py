@@ -19,6 +19,7 @@ from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment
 from hubd.resources.generation import MARK, Generations
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
+from hubd.tools.notebook import Cell, Notebook
 
 FAILURE = {"what": "no such package", "why": "nunpy", "ended": 1000, "tries": 1}
 
@@ -50,6 +51,9 @@ DIGEST = [
     ({"channels": ("conda-forge",)}, False),
     ({"requirements_digest": "abc"}, False),
     ({"smoke": "R"}, False),
+    ({"smoke_time": 7}, True),
+    ({"notebook": Notebook("elsewhere.ipynb")}, True),
+    ({"notebook": Notebook("", (Cell("import numpy"),))}, False),
 ]
 
 
@@ -359,6 +363,16 @@ def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path) -
     finish(wish, 1)
     assert wish.steps(wish.observe(host)) == ()
     assert wish.progress(wish.observe(host)) is None
+
+
+def test_a_notebook_that_cannot_be_used_is_told_and_nothing_is_built() -> None:
+    wish = environment(notebook=Notebook("smoke.ipynb", problem="it is not there"))
+    assert wish.steps(SeenEnvironment(SeenJob())) == ()
+    told = wish.progress(SeenEnvironment(SeenJob()))
+    assert told is not None and told.error is not None
+    assert str(told.error) == "the notebook smoke.ipynb cannot be used to prove science: it is not there"
+    assert told.error.fix.endswith("hubd config unset environments.science.smoke")
+    assert wish.progress(SeenEnvironment(SeenJob(complete=True))) is None
 
 
 def test_each_build_has_a_number_of_its_own_and_a_clean_folder(

@@ -19,6 +19,7 @@ from hubd.config.names import (
     EnvironmentName,
     GroupName,
     Line,
+    NotebookPath,
     Packages,
     PluginName,
     Port,
@@ -119,6 +120,17 @@ class Environment(Section):
         default=Kernel(),
         description="How it shows up in the launcher.",
         examples=[{"display_name": "Science"}],
+    )
+    smoke: NotebookPath | None = Field(
+        default=None,
+        description="A notebook that must run from top to bottom before a build is used, on this machine or below /opt/hub; "
+        "null for one cell that prints 42.",
+        examples=["notebooks/smoke.ipynb"],
+    )
+    smoke_time: Duration = Field(
+        default=300,
+        description="How long that notebook may run.",
+        examples=["5 min"],
     )
 
     @classmethod

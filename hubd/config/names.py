@@ -111,6 +111,10 @@ AbsolutePath = Annotated[
     str,
     Matching(r"/[^\x00-\x1f]*", "is not an absolute path", "write one that starts with /, such as /opt/miniconda3"),
 ]
+NotebookPath = Annotated[
+    str,
+    Matching(r"[^\x00-\x1f]*[^\x00-\x1f/]\.ipynb", "is not a notebook", "write a path such as notebooks/smoke.ipynb"),
+]
 PluginName = Annotated[
     str,
     Matching(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "is not a plugin's name", "write a name such as hubd-announcement"),

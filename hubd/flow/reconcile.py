@@ -26,7 +26,7 @@ def reconcile(host: Host, *, act: bool, tell: Tell, stop: threading.Event | None
     plugins = plugins_of(text, layout)
     config = config_of(text, plugins, layout)
 
-    known = facts.read(layout)
+    known = facts.read(layout, config)
     wanted = with_hub_settings(Wanted(config, layout, known, systemd=host.init.enforces), plugins)
     wishes = desired(wanted, plugins)
 
@@ -41,7 +41,7 @@ def reconcile(host: Host, *, act: bool, tell: Tell, stop: threading.Event | None
     if found.changes or before.damaged:
         record.write(layout, claimed)
     outcomes = apply(host, wishes.resources, found, tell=tell, stop=stop)
-    whole = Pass(found, outcomes, wishes.broken, facts_changed=facts.read(layout) != known)
+    whole = Pass(found, outcomes, wishes.broken, facts_changed=facts.read(layout, config) != known)
     last = status.last_pass(whole, wanted, plugins, started=started, ended=host.clock(), damaged=before.damaged)
     record.write(layout, record.settle(claimed, wishes, outcomes, last))
     return whole

@@ -15,6 +15,7 @@ from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
+from hubd.tools.notebook import Notebook, first_notebook
 
 # The recorded fact with the generations that somebody went back to, by environment.
 ROLLBACKS = "rollbacks"
@@ -57,6 +58,8 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         channels=(each.channels or wanted.config.conda.channels) if conda else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
+        notebook=_notebook(wanted, each),
+        smoke_time=each.smoke_time,
         needs=(
             f"directory:{layout.envs}",
             f"directory:{layout.cache}",
@@ -77,6 +80,12 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
     )  # fmt: skip
     yield from (environment, switch, kernel)
     yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+
+
+def _notebook(wanted: Wanted, each: model.Environment) -> Notebook:
+    """What the environment must be able to run."""
+    found = wanted.facts.get("notebooks", {}).get(each.smoke or "")
+    return found if isinstance(found, Notebook) else first_notebook(each.kernel.language)
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:

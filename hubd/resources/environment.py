@@ -7,10 +7,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generations, remover
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.tools.notebook import Notebook
+
+NOTHING = Notebook("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Environment(Resource):
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`.
-    conda: conda's own prefix. smoke: the language whose kernel must run a cell before a build counts; empty: none.
+    conda: conda's own prefix. smoke: the language whose kernel must run `notebook` before a build counts; empty: none.
+    smoke_time: how long that may take, seconds.
     """
 
     kind = "environment"
@@ -44,6 +49,8 @@ class Environment(Resource):
     channels: tuple[str, ...] = ()
     conda: Path | None = None
     smoke: str = "python"
+    notebook: Notebook = NOTHING
+    smoke_time: int = 300
     drop: tuple[str, ...] = ()
     cache: str = "environments"
     programs: tuple[str, ...] = ()
@@ -55,7 +62,9 @@ class Environment(Resource):
     @property
     def digest(self) -> str:
         """Twelve digits that change when anything that is asked for changes."""
-        asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke, list(self.drop)]
+        packages: list[object] = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels)]
+        cells = [(cell.source, cell.tags) for cell in self.notebook.cells]
+        asked = [*packages, self.smoke, cells, list(self.drop)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
     @property
@@ -75,7 +84,7 @@ class Environment(Resource):
         return SeenEnvironment(job, lost="" if whole else next(iter(lost), ""))
 
     def steps(self, seen: SeenEnvironment) -> tuple[Step, ...]:
-        if seen.job.complete or seen.job.going or not is_due(seen.job):
+        if seen.job.complete or seen.job.going or not is_due(seen.job) or self.notebook.problem:
             return ()
         what = f"{len(self.packages)} packages" if self.packages else "the locked list"
         return (Step(f"build {self.environment} with {self.manager} from {what}{_again(seen)}", self._start),)
@@ -85,6 +94,10 @@ class Environment(Resource):
             return None
         if seen.job.going:
             return Progress(f"building: {seen.job.going}", job=self.job)
+        if self.notebook.problem:
+            what = f"the notebook {self.notebook.path} cannot be used to prove {self.environment}"
+            fix = f"Put it in place, or: hubd config unset environments.{self.environment}.smoke"
+            return Progress("failed", HubdError(what, why=self.notebook.problem, fix=fix))
         if seen.job.failure and not is_due(seen.job):
             return Progress("failed", failure_of(seen.job, f"hubd logs job-{self.job}"))
         return None
@@ -117,6 +130,10 @@ class Environment(Resource):
             "uv": str(host.layout.hub / "bin/uv"),
             "pythons": str(pythons),
             "smoke": self.smoke,
+            "notebook": self.notebook.path,
+            # Its cells and not its path: the account that builds need not be able to read it.
+            "cells": [{"source": cell.source, "tags": cell.tags} for cell in self.notebook.cells],
+            "smoke_time": self.smoke_time,
             "drop": list(self.drop),
             "mark": MARK,
         }
