@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from fakes import FakeCommands
 
-from hubd.errors import HubdError
+from hubd.errors import CommandFailed, HubdError
 from hubd.host.commands import Result
 from hubd.host.web import Web
+from hubd.jobs.activation import RUN
 from hubd.jobs.run import run
 
 TRIAL = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
@@ -34,6 +36,7 @@ class Rig:
         self.spec: dict[str, Any] = {
             "do": "environment",
             "job": "env-science",
+            "environment": "science",
             "digest": "d",
             "number": 3,
             "prefix": str(self.prefix),
@@ -182,6 +185,77 @@ def test_what_a_notebook_prints_steers_no_terminal(rig: Rig, capsys: pytest.Capt
     said = capsys.readouterr().out
     assert "hello\n" in said
     assert "\x1b" not in said and "\x07" not in said
+
+
+def activated(rig: Rig, scripts: dict[str, Any], **change: Any) -> dict[str, str]:
+    """The variables of an environment whose activation scripts, by name, print so or end with such a code."""
+    for name, answer in scripts.items():
+        path = rig.prefix / "etc/conda/activate.d" / name
+        rig.commands.answers["/bin/bash", "--noprofile", "--norc", "-c", RUN, "bash", str(path)] = answer
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip"] = lambda argv: fill(rig.prefix, scripts)
+    assert rig.run(**change) == 0
+    trial = json.loads(rig.commands.options[-1]["stdin"])
+    mark: dict[str, str] = json.loads((rig.prefix / ".mark").read_text())["activation"]
+    assert mark.items() <= trial["kernel"]["env"].items(), "it is proven with what people get"
+    return mark
+
+
+def fill(prefix: Path, scripts: Iterable[str]) -> None:
+    (prefix / "etc/conda/activate.d").mkdir(parents=True)
+    for name in scripts:
+        (prefix / "etc/conda/activate.d" / name).touch()
+
+
+BEFORE = "A=1\0PATH=/usr/bin\0"
+
+
+def test_what_activation_scripts_set_is_kept(rig: Rig) -> None:
+    scripts = {
+        "b.sh": BEFORE + "\0A=1\0PATH=/usr/bin:/x\0GDAL_DATA=/a\nb=c\0PWD=/\0HOME=/x\0",
+        "c.sh": BEFORE + "\0A=2\0",
+        "d.fish": 1,
+    }
+    found = activated(rig, scripts)
+    assert found == {
+        "PYTHONNOUSERSITE": "1", "VIRTUAL_ENV": str(rig.prefix), "PATH": "/usr/bin:/x", "GDAL_DATA": "/a\nb=c", "A": "2",
+    }  # fmt: skip
+    # Each sees what the one before has set.
+    assert rig.commands.options[-2]["environment"]["GDAL_DATA"] == "/a\nb=c"
+
+
+BROKEN_SCRIPTS: list[tuple[Any, str]] = [
+    (3, "it exited with 3"),
+    (CommandFailed(("bash",), code=None, output=""), "it did not end within 30 seconds"),
+    (BEFORE, ""),
+    (BEFORE + "\0A=" + "x" * 200_000 + "\0", "it sets too much"),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), BROKEN_SCRIPTS)
+def test_an_activation_script_that_fails_is_told_and_ends_no_build(
+    rig: Rig, capsys: pytest.CaptureFixture[str], answer: Any, told: str
+) -> None:
+    def fail(argv: tuple[str, ...]) -> str:
+        raise answer
+
+    scripts = {"a.sh": fail if isinstance(answer, Exception) else answer, "b.sh": BEFORE + "\0B=1\0"}
+    assert activated(rig, scripts).keys() == {"PYTHONNOUSERSITE", "VIRTUAL_ENV", "B"}
+    said = capsys.readouterr().out
+    assert (f"the activation script a.sh failed: {told}\n" in said) is bool(told)
+
+
+def test_an_environment_of_conda_and_r_has_their_variables(rig: Rig) -> None:
+    def create(argv: tuple[str, ...]) -> str:
+        for folder in ("conda-meta", "lib/R"):
+            (rig.prefix / folder).mkdir(parents=True)
+        (rig.prefix / "conda-meta/history").touch()
+        return "{}"
+
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = create
+    assert rig.run(manager="conda") == 0
+    assert json.loads((rig.prefix / ".mark").read_text())["activation"] == {
+        "PYTHONNOUSERSITE": "1", "CONDA_PREFIX": str(rig.prefix), "CONDA_DEFAULT_ENV": "science", "R_HOME": f"{rig.prefix}/lib/R",
+    }  # fmt: skip
 
 
 def test_a_bug_in_a_job_is_reported_too(rig: Rig) -> None:

@@ -164,7 +164,7 @@ def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_p
     assert step.say == "offer the kernel science to everybody"
     with pytest.raises(HubdError, match="nothing is built for it yet"):
         step.do(host)
-    finish(science, 1, activation={"PROJ_DATA": "/x/share/proj"})
+    finish(science, 1, activation={"PROJ_DATA": "/x/share/proj", "PRICE": "$5"})
     science.switch(1)
     step.do(host)
     assert wish.steps(wish.observe(host)) == ()
@@ -172,6 +172,8 @@ def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_p
     prefix = science.path(1)
     assert spec["argv"][:3] == [f"{prefix}/bin/python", "-m", "ipykernel_launcher"]
     assert (spec["display_name"], spec["env"]["PROJ_DATA"]) == ("Science", "/x/share/proj")
+    # jupyter_client would put a variable of the server in its place.
+    assert spec["env"]["PRICE"] == "$$5"
     assert spec["env"]["PATH"].startswith(f"{prefix}/bin:")
     finish(science, 2)
     assert wish.steps(wish.observe(host)) == (), "not before it is switched on"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hubd.host import files
+from hubd.jobs.activation import activation
 from hubd.jobs.clearing import clear
 from hubd.jobs.prove import prove
 from hubd.jobs.with_conda import install_with_conda
@@ -37,11 +38,11 @@ def build(work: Work) -> None:
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         clear(prefix / leftover)
-    activation = {"CONDA_PREFIX": str(prefix)}
+    variables = activation(work, prefix) if work.spec["smoke"] else {}
     if work.spec["smoke"]:
-        prove(work, prefix, activation)
+        prove(work, prefix, variables)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
-    _mark(work, prefix, activation)
+    _mark(work, prefix, variables)
 
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:

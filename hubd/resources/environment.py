@@ -119,6 +119,7 @@ class Environment(Resource):
         pythons = host.layout.envs / f".pythons-{self.cache}"
         spec = {
             "do": "environment",
+            "environment": self.environment,
             "digest": self.digest,
             "number": number,
             "prefix": str(prefix),
