@@ -18,6 +18,7 @@ from hubd.host.commands import Result
 from hubd.host.web import Web
 from hubd.jobs.activation import RUN
 from hubd.jobs.run import run
+from hubd.jobs.shared import STARTUP
 
 TRIAL = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
@@ -165,6 +166,14 @@ def test_the_first_cell_that_fails_is_told(rig: Rig, notebook: str, found: Any, 
     assert rig.run(notebook=notebook) == 1
     assert (rig.told["what"], rig.told["why"]) == (what, why)
     assert not rig.is_marked
+
+
+def test_a_shared_environment_says_that_it_is_shared(rig: Rig) -> None:
+    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = lambda argv: (
+        (rig.prefix / "lib/python3.12/site-packages").mkdir(parents=True)
+    )
+    assert rig.run() == 0
+    assert "The environment science is shared" in (rig.prefix / STARTUP).read_text()
 
 
 def test_a_notebook_of_ones_own_need_not_print_42(rig: Rig) -> None:

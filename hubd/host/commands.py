@@ -119,7 +119,6 @@ def become_shell(start: str, environment: Mapping[str, str]) -> NoReturn:
     lines = os.memfd_create("hubd-env", 0)  # 0: it stays open in the shell, which reads it as /dev/fd/…
     with os.fdopen(lines, "w", closefd=False) as stream:
         stream.write(start)
-    os.lseek(lines, 0, os.SEEK_SET)
     become(("bash", "--rcfile", f"/dev/fd/{lines}", "-i"), environment)
 
 

@@ -12,6 +12,7 @@ from hubd.host import files
 from hubd.jobs.activation import activation
 from hubd.jobs.clearing import clear
 from hubd.jobs.prove import prove
+from hubd.jobs.shared import refuse_changes
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
@@ -38,8 +39,10 @@ def build(work: Work) -> None:
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         clear(prefix / leftover)
-    variables = activation(work, prefix) if work.spec["smoke"] else {}
+    variables: dict[str, str] = {}
     if work.spec["smoke"]:
+        refuse_changes(prefix, work.spec["environment"])
+        variables = activation(work, prefix)
         prove(work, prefix, variables)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, variables)
