@@ -168,11 +168,15 @@ def test_the_first_cell_that_fails_is_told(rig: Rig, notebook: str, found: Any, 
     assert not rig.is_marked
 
 
-def test_a_shared_environment_says_that_it_is_shared(rig: Rig) -> None:
+def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> None:
     rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = lambda argv: (
         (rig.prefix / "lib/python3.12/site-packages").mkdir(parents=True)
     )
     assert rig.run() == 0
+    assert [path for path in (rig.prefix, *rig.prefix.rglob("*")) if path.stat().st_mode & 0o222] == []
+    mark = json.loads((rig.prefix / ".mark").read_text())
+    assert mark["sealed"].keys() == {"bin", "lib", "lib/python3.12/site-packages"}
+    assert mark["sealed"]["bin"] == (rig.prefix / "bin").stat().st_mtime_ns
     assert "The environment science is shared" in (rig.prefix / STARTUP).read_text()
 
 

@@ -1,4 +1,4 @@
-"""A shared environment says by every way of installing that it is shared."""
+"""A finished generation is closed, and says by every way of installing that it is shared."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hubd.jobs.seal import seal
 from hubd.jobs.shared import SENTENCE, STARTUP, refuse_changes
 
 SAID = SENTENCE.format("science")
@@ -123,3 +124,21 @@ def test_magics_that_would_change_it_say_so(
             shell.magics[magic](line)
     else:
         assert shell.magics[magic](line) == f"{magic} ran {line}"
+
+
+def test_a_closed_generation_cannot_be_written_and_knows_its_folders(prefix: Path, tmp_path: Path) -> None:
+    (prefix / "conda-meta").mkdir()
+    for name in ("bin/python", "lib/python3.12/site-packages/numpy/a.py"):
+        (prefix / name).touch(mode=0o755)
+    (prefix / "bin/python3").symlink_to("python")
+    (prefix / "lib64").symlink_to("lib")
+    (prefix / "outside").symlink_to("/nowhere")
+    (prefix / "lib/R").mkdir()
+    (prefix / "lib/R/library").symlink_to("/usr")
+    found = seal(prefix)
+    open_ones = [path for path in prefix.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o222]
+    assert open_ones == []
+    assert (prefix / "bin/python").stat().st_mode & 0o777 == 0o555
+    assert found.keys() == {"bin", "conda-meta", "lib", "lib/python3.12/site-packages"}
+    assert all((prefix / name).stat().st_mtime_ns == when for name, when in found.items())
+    assert (prefix / "lib/python3.12/site-packages/__pycache__").is_dir(), "running it as root is no change"

@@ -12,6 +12,7 @@ from hubd.host import files
 from hubd.jobs.activation import activation
 from hubd.jobs.clearing import clear
 from hubd.jobs.prove import prove
+from hubd.jobs.seal import seal
 from hubd.jobs.shared import refuse_changes
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
@@ -45,11 +46,12 @@ def build(work: Work) -> None:
         variables = activation(work, prefix)
         prove(work, prefix, variables)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
-    _mark(work, prefix, variables)
+    _mark(work, prefix, variables, seal(prefix))
 
 
-def _mark(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
+def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:
     """The last thing of a build: whoever finds it finds a whole generation."""
     said = {key: work.spec[key] for key in ("digest", "number", "manager")}
-    mark = {**said, "built": int(time.time()), "activation": dict(activation)}
-    files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o644)
+    mark = {**said, "built": int(time.time()), "activation": dict(activation), "sealed": dict(sealed)}
+    files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o444)
+    prefix.chmod(0o555)

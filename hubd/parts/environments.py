@@ -15,6 +15,7 @@ from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
+from hubd.resources.untouched import Untouched
 from hubd.tools.notebook import Notebook, first_notebook
 
 # The recorded fact with the generations that somebody went back to, by environment.
@@ -80,6 +81,7 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
     )  # fmt: skip
     yield from (environment, switch, kernel)
     yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+    yield Untouched(environment=name, generations=generations, programs=environment.asked.programs, needs=(switch.id,))
 
 
 def _notebook(wanted: Wanted, each: model.Environment) -> Notebook:
