@@ -16,6 +16,7 @@ from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
+from hubd.resources.untouched import Untouched
 from hubd.tools.job_limits import JobLimits
 
 # The recorded fact with the generations that somebody went back to, by environment.
@@ -34,7 +35,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         yield _conda(wanted)
     for name, each in environments.items():
         if managers[name] != "auto":
-            yield from _environment(wanted, name, each, managers[name])
+            yield from _environment(wanted, environment_of(wanted, name, each, managers[name]), each)
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
@@ -49,7 +50,8 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
     return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
 
 
-def _environment(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Iterable[Resource]:
+def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Environment:
+    """The generation that is wanted of an environment."""
     layout = wanted.layout
     folder = layout.envs / name
     generations = Generations(folder=folder, link=folder / "current")
@@ -68,6 +70,8 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         limits=job_limits(wanted),
+        notebook=asked.notebook,
+        smoke_time=each.smoke_time,
         needs=(
             f"directory:{layout.envs}",
             f"directory:{layout.cache}",
@@ -75,7 +79,11 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
             *((_conda(wanted).id,) if conda else ()),
         ),
     )
-    environment = replace(environment, held=rolled_back(wanted, environment))
+    return replace(environment, held=rolled_back(wanted, environment))
+
+
+def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
+    layout, name, generations = wanted.layout, environment.name, environment.generations
     switch = Switch(
         environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
         touches=f"running kernels of {name} go on with what they have",
@@ -88,6 +96,7 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
     )  # fmt: skip
     yield from (environment, switch, kernel)
     yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+    yield Untouched(environment=name, generations=generations, programs=environment.asked.programs, needs=(switch.id,))
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:

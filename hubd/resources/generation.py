@@ -19,6 +19,7 @@ from hubd.resources.job import job_unit
 MARK = ".hubd-generation.json"
 # Builds run other people's code, so what a mark says is read with bounds.
 LONGEST_MARK = 256 * 1024
+MOST_FOLDERS = 50
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -28,7 +29,8 @@ class Generation:
     """One finished build.
 
     digest: of what was asked for. manager: what built it. built: when, in seconds since the epoch.
-    activation: the variables that programs of this environment need.
+    activation: the variables that programs of this environment need. sealed: folders below `path`, and when each was changed
+    last at the end of the build, in nanoseconds.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Generation:
     manager: str = ""
     built: float = 0.0
     activation: Mapping[str, str] = field(default_factory=dict)
+    sealed: Mapping[str, int] = field(default_factory=dict)
 
     def lost(self, programs: tuple[str, ...]) -> str:
         """The first of these programs that is not there any more; empty when all are."""
@@ -102,7 +105,8 @@ class Generations:
         texts = {key: said[key] for key in ("digest", "manager") if isinstance(said.get(key), str)}
         built = said.get("built")
         when = float(built) if isinstance(built, int | float) and 0 <= built < 10**12 else 0.0
-        return Generation(number, path, **texts, built=when, activation=_variables(said.get("activation")))
+        variables, folders = _variables(said.get("activation")), _folders(said.get("sealed"))
+        return Generation(number, path, **texts, built=when, activation=variables, sealed=folders)
 
     def switched_on(self) -> int:
         """The number of the one that is switched on, whether it is still there or not; 0 for none."""
@@ -139,6 +143,13 @@ def _variables(value: Any) -> dict[str, str]:
     return {
         name: text for name, text in value.items() if _VARIABLE.fullmatch(name) and isinstance(text, str) and "\0" not in text
     }
+
+
+def _folders(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > MOST_FOLDERS:
+        return {}
+    inside = {name: when for name, when in value.items() if isinstance(when, int) and not name.startswith("/")}
+    return {name: when for name, when in inside.items() if ".." not in Path(name).parts and "\0" not in name}
 
 
 @dataclass(frozen=True, slots=True)
