@@ -201,6 +201,22 @@ def test_what_a_program_may_take_is_what_others_left_of_the_time(rig: Rig) -> No
     assert rig.commands.options[1]["timeout"] == 0
 
 
+@pytest.mark.parametrize("hangs", [TRIAL, ("/bin/bash",)])
+def test_a_proof_and_an_activation_may_take_what_is_left_of_the_time(rig: Rig, hangs: tuple[str, ...]) -> None:
+    def hang(argv: tuple[str, ...]) -> str:
+        raise CommandFailed(argv, code=None, output="")
+
+    def make(argv: tuple[str, ...]) -> None:
+        (rig.prefix / "etc/conda/activate.d").mkdir(parents=True)
+        (rig.prefix / "etc/conda/activate.d/a.sh").touch()
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = make
+    rig.commands.answers[hangs] = hang
+    assert rig.run(limits={"memory": None, "cpu": None, "time": 0}) == 1
+    assert rig.told["what"].startswith("env-science took longer than builds.time")
+    assert rig.commands.options[-1]["timeout"] == 0
+
+
 LEFT_OUT = [
     ("{}", "conda left the environment incomplete", "there is no record of numpy=2, though"),
     (json.dumps({"exception_name": "UnsatisfiableError", "message": "no"}), "the packages do not fit together", "no"),

@@ -60,8 +60,10 @@ def _set_by(work: Work, script: Path, before: Mapping[str, str]) -> dict[str, st
     """What one script sets or changes."""
     argv = ("/bin/bash", "--noprofile", "--norc", "-c", RUN, "bash", str(script))
     try:
-        result = work.commands.run(argv, check=False, timeout=LIMIT, environment={**before, "HOME": str(work.path("cache"))})
+        limit, variables = min(LIMIT, work.left), {**before, "HOME": str(work.path("cache"))}
+        result = work.commands.run(argv, check=False, timeout=limit, environment=variables)
     except CommandFailed:
+        work.check_time()
         _tell(script.name, f"it did not end within {LIMIT} seconds")
         return {}
     for line in result.err.splitlines():

@@ -19,7 +19,7 @@ BESIDES = 180
 
 
 def prove(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
-    """Raises HubdError with the first cell that fails, and how."""
+    """Raises HubdError with the first cell that fails, and how, or when the job's time is over."""
     notebook = str(work.spec["notebook"])
     work.phase(f"running {notebook} in its kernel" if notebook else "starting its kernel and running a cell")
     kernel = kernelspec(prefix, activation, title="proof", language=str(work.spec["smoke"]))
@@ -38,8 +38,10 @@ def _trial(work: Work, spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """What was found, and the last thing that the kernel said by itself."""
     argv = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
     try:
-        result = work.commands.run(argv, check=False, timeout=spec["seconds"] + BESIDES, stdin=json.dumps(spec).encode())
+        limit = min(spec["seconds"] + BESIDES, work.left)
+        result = work.commands.run(argv, check=False, timeout=limit, stdin=json.dumps(spec).encode())
     except CommandFailed as error:
+        work.check_time()
         return {"cell": 0, "error": str(error), "late": True}, ""
     # A notebook may print what steers a terminal, and an admin follows the log in one.
     for line in result.err.splitlines():
