@@ -45,7 +45,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
@@ -87,6 +87,16 @@ def test_a_plan_of_an_invalid_file(rig: Rig) -> None:
     code, told = rig.last(do="plan")
     assert code == ExitCode.CONFIG_INVALID
     assert "memory" in told["problems"][0]
+
+
+def test_environments_in_short_and_one_as_a_whole(rig: Rig) -> None:
+    rig.machine.settle()
+    code, told = rig.last(do="environments")
+    assert (code, [each["name"] for each in told["environments"]]) == (ExitCode.DONE, ["science"])
+    assert rig.last(do="environments", name="science")[1]["generations"][0]["number"] == 1
+    code, told = rig.last(do="environments", name=["sci\x1bence"])
+    assert code == ExitCode.USAGE
+    assert told["error"]["what"].isprintable() and "there is no environment" in told["error"]["what"]
 
 
 def test_status_tells_problems_of_the_file_and_what_the_daemon_does(rig: Rig) -> None:
@@ -214,7 +224,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert not rig.passes._listeners
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments"])
 def test_it_says_at_once_that_it_has_heard(rig: Rig, do: str) -> None:
     answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
     assert next(answers) == {"heard": True}

@@ -10,7 +10,7 @@ from typing import Any
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
-from hubd.flow import record, status
+from hubd.flow import environments, record, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
@@ -41,6 +41,7 @@ class Control:
             yield {"heard": True}
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
+                "environments": self._environments,
             }  # fmt: skip
             verb = request.get("do")
             if not isinstance(verb, str) or verb not in verbs:
@@ -104,6 +105,10 @@ class Control:
             now=host.clock(), change_waits=self._passes.change_waits(host.layout),
         )  # fmt: skip
         yield _done(ExitCode.DONE, told)
+
+    def _environments(self, request: Message) -> Iterator[Message]:
+        host, name = self._make_host(), request.get("name")
+        yield _done(ExitCode.DONE, environments.whole(host, plain(str(name), 100)) if name else environments.short(host))
 
     def _follow(self, request: Message) -> Iterator[Message]:
         with self._passes.listening() as hear:

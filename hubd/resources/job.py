@@ -93,10 +93,16 @@ def is_due(seen: SeenJob) -> bool:
     """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time."""
     if seen.failure is None:
         return True
+    return seen.now >= next_try(seen) or seen.now < _number(seen.failure, "ended")  # the clock was set back
+
+
+def next_try(seen: SeenJob) -> float:
+    """When a job that failed is tried again, in seconds since the epoch; 0 where nothing failed."""
+    if seen.failure is None:
+        return 0.0
     tries, ended = _number(seen.failure, "tries"), _number(seen.failure, "ended")
-    wait = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
-    passed = seen.now - ended
-    return passed >= wait or passed < 0  # the clock was set back
+    wait: float = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
+    return ended + wait
 
 
 def failure_of(seen: SeenJob, fix: str) -> HubdError:

@@ -1,0 +1,13 @@
+"""`hubd env …`: the environments, one command for each thing that can be asked of them."""
+
+from __future__ import annotations
+
+import click
+
+from hubd.cli.env_look import list_environments, show, why
+
+env_commands = click.Group(
+    "env",
+    help="Look at environments, go back to an older generation, build anew.",
+    commands=(list_environments, show, why),
+)
