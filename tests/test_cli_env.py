@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
+from hubd.cli.env_change import rollback_lines
 from hubd.cli.env_look import list_lines, show_lines, why_lines
 from hubd.cli.env_names import complete_environment
 from hubd.cli.main import run
@@ -22,7 +23,8 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine without a daemon, on which everything is right."""
     monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
-    monkeypatch.setattr("hubd.cli.env_names.daemon_answers", lambda layout: False)
+    for module in ("env_names", "env_change"):
+        monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
     made = Machine(host, monkeypatch)
     made.settle()
     return made
@@ -121,6 +123,45 @@ def test_the_daemon_is_asked_where_one_runs(
     monkeypatch.setattr("hubd.cli.env_names.talk", talk)
     assert said(capsys, "env", "why", "x", code=ExitCode.USAGE) == "✗ no such thing\n"
     assert asked == [{"do": "environments", "name": "x"}]
+
+
+def test_rollback_and_forward_again(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no older generation" in said(capsys, "env", "rollback", "science", code=ExitCode.FAILED)
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    machine.settle()
+    machine.host.processes[machine.layout.envs / "science/2"] = 1
+    told = said(capsys, "env", "rollback", "science")
+    assert "science: generation 2 → 1; 1 program that runs keeps generation 2 until the end\n" in told
+    assert "Forward again: hubd env rollback science --undo\n" in told
+    assert "rolled back to generation 1 already; nothing changed." in said(capsys, "env", "rollback", "science")
+    assert "rolled back" in said(capsys, "env", "list")
+    assert "There are: 2, 1." in said(capsys, "env", "rollback", "science", "--to", "7", code=ExitCode.USAGE)
+    found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "rollback", "science", "--undo", "--json"))
+    assert (found["before"], found["generation"], found["state"]) == (1, 2, "right")
+    assert said(capsys, "env", "rollback", "science", "--undo") == "science is not rolled back; nothing changed.\n"
+
+
+@pytest.mark.parametrize("words", [["x", "--to", "0"], ["x", "--to", "one"], ["x", "--to", "1", "--undo"], []])
+def test_what_a_rollback_cannot_mean(machine: Machine, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "env", "rollback", *words, code=ExitCode.USAGE)
+
+
+def test_rollback_with_a_file_that_is_not_valid(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write("limits: {memry: 1G}\n")
+    assert "memory" in said(capsys, "env", "rollback", "science", code=ExitCode.CONFIG_INVALID)
+
+
+WAYS: list[tuple[dict[str, object], list[str]]] = [
+    ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
+    ({"generation": 1, "programs": 3}, ["geo: generation 2 → 1; 3 programs that run keep generation 2 until the end"]),
+    ({"state": "building", "say": "building: solving"}, ["geo: generation 2 stays", "building: building: solving"]),
+]
+
+
+@pytest.mark.parametrize(("found", "lines"), WAYS)
+def test_the_words_of_a_rollback(found: dict[str, object], lines: list[str]) -> None:
+    whole = {"name": "geo", "unchanged": "", "before": 2, "generation": 2, "programs": 0, "state": "right", "say": "", **found}
+    assert list(rollback_lines(whole)) == lines
 
 
 def test_names_are_completed(machine: Machine) -> None:

@@ -45,7 +45,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
@@ -207,6 +207,39 @@ def test_apply_with_wait_follows_jobs_to_their_end(rig: Rig) -> None:
     assert (rig.machine.layout.kernels / "kernels/science/kernel.json").exists()
 
 
+def test_a_rollback_is_recorded_and_put_in_place_by_a_pass_of_its_own(rig: Rig) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+
+    def wake(reason: str) -> None:
+        threading.Thread(target=lambda: [rig.passes.make("something else"), rig.passes.make(reason)]).start()
+
+    rig.control._wake = wake
+    code, told = rig.last(do="rollback", name="science")
+    assert (code, told["state"], told["before"], told["generation"]) == (ExitCode.DONE, "rolled back", 2, 1)
+    # There is nothing to do, so no pass is made; and nonsense is no number.
+    rig.control._wake = rig.woken.append
+    assert "already" in rig.last(do="rollback", name="science", to="x")[1]["unchanged"]
+    assert rig.last(do="rollback", name="sciense")[0] == ExitCode.USAGE
+    assert rig.woken == []
+
+
+def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+
+    def wake(reason: str) -> None:
+        rig.machine.write("limits: {memry: 1G}\n")
+        threading.Thread(target=lambda: rig.passes.make(reason)).start()
+
+    rig.control._wake = wake
+    code, told = rig.last(do="rollback", name="science")
+    assert code == ExitCode.CONFIG_INVALID
+    assert "memory" in told["problems"][0]
+
+
 def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     rig.machine.settle()
     answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
@@ -224,7 +257,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert not rig.passes._listeners
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback"])
 def test_it_says_at_once_that_it_has_heard(rig: Rig, do: str) -> None:
     answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
     assert next(answers) == {"heard": True}

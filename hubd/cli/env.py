@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from hubd.cli.env_change import rollback
 from hubd.cli.env_look import list_environments, show, why
 
 env_commands = click.Group(
     "env",
     help="Look at environments, go back to an older generation, build anew.",
-    commands=(list_environments, show, why),
+    commands=(list_environments, rollback, show, why),
 )

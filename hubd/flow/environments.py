@@ -49,6 +49,13 @@ def whole(host: Host, name: str) -> dict[str, Any]:
     return {**told(one), "generations": generations, "trouble": _story(host, one), "notes": [note] if note else []}
 
 
+def observed(host: Host, name: str) -> Observed:
+    """One declared environment as it is now. Raises ConfigInvalid."""
+    _, resources = wanted_resources(host)
+    host.forget()
+    return _declared(host, resources, name)
+
+
 def unknown(name: str, there: Iterable[str]) -> UsageError:
     """The error of an environment that is not there."""
     names = sorted(there)
@@ -83,7 +90,7 @@ def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
     else:
         host.forget()
         names = (*wanted.config.environments, OWN)
-        found = [_declared(host, resources, name, wanted) for name in names]
+        found = [_declared(host, resources, name) for name in names]
         left = [replace(each, declared=False, programs=host.processes_using(host.layout.envs / each.name))
                 for each in _in_place(host, without=names)]  # fmt: skip
         return (*found, *left), ""
@@ -104,7 +111,7 @@ def _in_place(host: Host, without: Iterable[str] = ()) -> tuple[Observed, ...]:
     return tuple(found)
 
 
-def _declared(host: Host, resources: Mapping[str, Resource], name: str, wanted: Wanted) -> Observed:
+def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Observed:
     environment = declared_environment(resources, name)
     if environment is None:  # conda or uv: nobody has decided yet
         return Observed(name=name, declared=True, manager="auto", pending=("find out whether conda can be had, else use uv",))

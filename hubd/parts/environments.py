@@ -10,14 +10,12 @@ from pathlib import Path
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.resources.base import Resource
+from hubd.resources.choices import ROLLBACKS, EndedChoices
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
-
-# The recorded fact with the generations that somebody went back to, by environment.
-ROLLBACKS = "rollbacks"
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -30,9 +28,14 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
         yield _conda(wanted)
+    digests = dict.fromkeys(environments, "")
     for name, each in environments.items():
         if managers[name] != "auto":
-            yield from _environment(wanted, name, each, managers[name])
+            environment = environment_of(wanted, name, each, managers[name])
+            digests[name] = environment.digest
+            yield from _environment(wanted, environment, each)
+    facts = f"directory:{wanted.layout.facts}"
+    yield EndedChoices(fact=ROLLBACKS, key="instead_of", digests=tuple(digests.items()), needs=(facts,))
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
@@ -44,7 +47,8 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
     return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
 
 
-def _environment(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Iterable[Resource]:
+def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Environment:
+    """The generation that is wanted of an environment."""
     layout = wanted.layout
     folder = layout.envs / name
     generations = Generations(folder=folder, link=folder / "current")
@@ -64,7 +68,11 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
             *((_conda(wanted).id,) if conda else ()),
         ),
     )
-    environment = replace(environment, held=rolled_back(wanted, environment))
+    return replace(environment, held=rolled_back(wanted, environment))
+
+
+def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
+    layout, name, generations = wanted.layout, environment.name, environment.generations
     switch = Switch(
         environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
         touches=f"running kernels of {name} go on with what they have",
@@ -76,7 +84,9 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         touches="everybody: notebooks use it from their kernel's next start",
     )  # fmt: skip
     yield from (environment, switch, kernel)
-    yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+    yield OldGenerations(
+        generations=generations, job=environment.job, asked=environment.asked, keep=each.keep, needs=(kernel.id,)
+    )  # fmt: skip
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:
@@ -118,6 +128,14 @@ def _probes(wanted: Wanted) -> tuple[str, ...]:
 
 @hookimpl
 def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
+    for name, each in wanted.config.environments.items():
+        manager = manager_of(wanted, each)
+        held = environment_of(wanted, name, each, manager).held if manager != "auto" else 0
+        if held:
+            yield Notice(
+                f"{name} is rolled back to generation {held}, until config.yaml asks for something else",
+                f"Forward again: hubd env rollback {name} --undo",
+            )
     choice = wanted.facts.get(CHOICE, {})
     autos = [name for name, each in wanted.config.environments.items() if each.manager == "auto"]
     if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:

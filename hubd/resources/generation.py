@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +148,15 @@ class SeenOld:
 class OldGenerations(Resource):
     """Old generations are cleared: all but the newest `keep` besides the one that is switched on, and never one in use.
 
-    job: the job that builds them; while it runs, what is not finished is left alone.
+    job: the job that builds them; while it runs, what is not finished is left alone. asked: what is asked for stays, too, where
+    an older one is switched on instead.
     """
 
     kind = "old-generations"
 
     generations: Generations
     job: str
+    asked: Asked | None = None
     keep: int = 2
 
     @property
@@ -165,7 +167,8 @@ class OldGenerations(Resource):
         names, finished = self.generations.others(), self.generations.finished()
         current = self.generations.switched_on()
         past = [each.path.name for each in finished if each.number != current]
-        kept = {self.generations.path(current).name, *past[: self.keep]}
+        asked = self.generations.chosen(replace(self.asked, held=0)) if self.asked else 0
+        kept = {self.generations.path(number).name for number in (current, asked)} | set(past[: self.keep])
         surplus = [name for name in names if name not in kept]
         if surplus and host.init.state(job_unit(self.job)).is_going:
             surplus = [name for name in surplus if name in past]
