@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
-from hubd.cli.env_change import rollback_lines
+from hubd.cli.env_change import _following, build_lines, rollback_lines
 from hubd.cli.env_look import list_lines, show_lines, why_lines
 from hubd.cli.env_names import complete_environment
 from hubd.cli.main import run
@@ -149,6 +149,50 @@ def test_what_a_rollback_cannot_mean(machine: Machine, words: list[str], capsys:
 def test_rollback_with_a_file_that_is_not_valid(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.write("limits: {memry: 1G}\n")
     assert "memory" in said(capsys, "env", "rollback", "science", code=ExitCode.CONFIG_INVALID)
+
+
+def test_build_anew(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "env", "build", "science")
+    assert "build science with uv" in told
+    assert "hubd is not running" in told
+    assert said(capsys, "env", "build", "sciense", code=ExitCode.USAGE).startswith("✗ there is no environment 'sciense'")
+    machine.slow = True
+    told = said(capsys, "env", "build", "science", "--no-wait")
+    assert "science: building, building: starting\nFollow it: hubd logs -f job-env-science\n" in told
+    found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "build", "science", "--no-wait", "--json"))
+    assert found["state"] == "building"
+
+
+BUILT: list[tuple[dict[str, object], list[str]]] = [
+    ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
+    ({}, ["geo: right", "Follow it: hubd logs -f job-env-geo"]),
+    ({"trouble": {"what": "no numpy", "why": "of its pin", "fix": ""}},
+     ["✗ no numpy", "  because of its pin", "All of it: hubd env why geo"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "lines"), BUILT)
+def test_the_words_of_a_build(found: dict[str, object], lines: list[str]) -> None:
+    whole = {"name": "geo", "before": 2, "generation": 2, "state": "right", "say": "", "trouble": None, **found}
+    assert list(build_lines(whole)) == lines
+
+
+def test_of_one_build_only_its_own_phases_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [{"kind": "job", "id": f"env-{name}", "say": f"solving [{name}]", "result": ""} for name in ("geo", "sci")]
+    events.append({"kind": "step", "id": "x", "say": "build", "result": ""})
+    with _following("geo", quiet=False) as hear:
+        for event in events:
+            hear(event)
+    assert capsys.readouterr().out == "  … env-geo: solving [geo]\n  → build\n"
+    with _following("geo", quiet=True) as hear:
+        hear(events[0])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with _following("geo", quiet=False) as hear:
+        for event in events:
+            hear(event)
+    shown = capsys.readouterr().out
+    assert "→ build" in shown and "env-geo" not in shown
 
 
 WAYS: list[tuple[dict[str, object], list[str]]] = [

@@ -45,7 +45,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
@@ -240,6 +240,29 @@ def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: py
     assert "memory" in told["problems"][0]
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig, wait: bool) -> None:
+    rig.machine.settle()
+    rig.machine.slow = True
+
+    def wake(reason: str) -> None:
+        def work() -> None:
+            (rig.machine.layout.versions / "server-1/bin/python").unlink()
+            first = rig.passes.make(reason)
+            assert set(first.running) == {"env-science", "env-server"}
+            rig.machine.finish("env-science")
+            rig.machine.slow = True
+            rig.passes.make("a job ended")
+
+        threading.Thread(target=work).start()
+
+    rig.control._wake = wake
+    code, told = rig.last(do="build", name="science", wait=wait)
+    assert code == ExitCode.DONE
+    assert told["before"] == 1
+    assert not wait or (told["state"], told["generation"]) == ("right", 2)
+
+
 def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     rig.machine.settle()
     answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
@@ -257,7 +280,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert not rig.passes._listeners
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])
 def test_it_says_at_once_that_it_has_heard(rig: Rig, do: str) -> None:
     answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
     assert next(answers) == {"heard": True}

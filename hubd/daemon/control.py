@@ -10,7 +10,7 @@ from typing import Any
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
-from hubd.flow import environments, record, rollback, status
+from hubd.flow import environments, rebuild, record, rollback, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
@@ -45,6 +45,7 @@ class Control:
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
                 "environments": self._environments, "rollback": self._rollback,
+                "build": self._build,
             }  # fmt: skip
             verb = request.get("do")
             if not isinstance(verb, str) or verb not in verbs:
@@ -90,6 +91,16 @@ class Control:
                 yield _done(ended.code, dict(ended.summary))
                 return
         yield _done(ExitCode.DONE, rollback.came_out(host, decided))
+
+    def _build(self, request: Message) -> Iterator[Message]:
+        host, wait = self._make_host(), bool(request.get("wait"))
+        asked = rebuild.ask(host, plain(str(request.get("name")), 100))
+        ended = yield from self._pass(f"build of {asked.name!r}", wait=lambda running: wait and bool(running))
+        if "error" in ended.summary:
+            yield _done(ended.code, dict(ended.summary))
+            return
+        code, told = rebuild.came_out(host, asked)
+        yield _done(code, told)
 
     def _pass(self, reason: str, wait: Wait = lambda running: False) -> Generator[Message, None, Ended]:
         """Ask for a pass and tell what happens in it, and in those after it for as long as `wait` says so of its jobs."""

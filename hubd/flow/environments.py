@@ -79,6 +79,17 @@ def declared_environment(resources: Mapping[str, Resource], name: str) -> Enviro
     return found if isinstance(found, Environment) else None
 
 
+def chosen_environment(host: Host, name: str) -> Environment:
+    """A declared environment that somebody decides about. Raises HubdError where there is none of that name."""
+    wanted, resources = wanted_resources(host)
+    if name not in wanted.config.environments:
+        raise unknown(name, wanted.config.environments)
+    environment = declared_environment(resources, name)
+    if environment is None:
+        raise HubdError(f"nothing of {name} is built yet", why="it is not decided whether conda or uv builds it")
+    return environment
+
+
 def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
     """All environments, and why nobody can tell how their builds are; people without rights see what is in place."""
     try:

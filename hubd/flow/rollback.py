@@ -7,7 +7,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.environment_states import told
-from hubd.flow.environments import declared_environment, observed, unknown, wanted_resources
+from hubd.flow.environments import chosen_environment, observed
 from hubd.flow.rollback_choice import Before, Choice, choice
 from hubd.host import Host
 from hubd.resources import choices
@@ -26,12 +26,7 @@ class Decided:
 def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided:
     """Record which generation is to be switched on; a pass does it. Raises HubdError, and then nothing was recorded."""
     with choices.deciding(host.layout):
-        wanted, resources = wanted_resources(host)
-        if name not in wanted.config.environments:
-            raise unknown(name, wanted.config.environments)
-        environment = declared_environment(resources, name)
-        if environment is None:
-            raise HubdError(f"nothing of {name} is built yet", why="it is not decided whether conda or uv builds it")
+        environment = chosen_environment(host, name)
         before = _before(environment)
         chosen = choice(before, to=to, undo=undo)
         if not chosen.unchanged:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.resources.base import Resource
-from hubd.resources.choices import ROLLBACKS, EndedChoices
+from hubd.resources.choices import REBUILDS, ROLLBACKS, EndedChoices
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
@@ -36,6 +36,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
             yield from _environment(wanted, environment, each)
     facts = f"directory:{wanted.layout.facts}"
     yield EndedChoices(fact=ROLLBACKS, key="instead_of", digests=tuple(digests.items()), needs=(facts,))
+    yield EndedChoices(fact=REBUILDS, key="digest", digests=tuple(digests.items()), needs=(facts,))
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
@@ -68,7 +69,7 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
             *((_conda(wanted).id,) if conda else ()),
         ),
     )
-    return replace(environment, held=rolled_back(wanted, environment))
+    return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))
 
 
 def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
@@ -91,11 +92,21 @@ def _environment(wanted: Wanted, environment: Environment, each: model.Environme
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:
     """The number of the generation that somebody went back to; 0 where nobody did, or since then something else is asked for."""
-    choice = wanted.facts.get(ROLLBACKS, {}).get(environment.name)
-    if not isinstance(choice, dict) or choice.get("instead_of") != environment.digest:
+    return _decided(wanted, ROLLBACKS, environment.name, instead_of=environment.digest, number="generation")
+
+
+def built_anew(wanted: Wanted, environment: Environment) -> int:
+    """The number of the newest generation when somebody asked for a new build of the same; 0 where nobody did."""
+    return _decided(wanted, REBUILDS, environment.name, digest=environment.digest, number="after")
+
+
+def _decided(wanted: Wanted, fact: str, name: str, *, number: str, **asked: str) -> int:
+    """The number that somebody decided on while this was asked for; 0 for none."""
+    decided = wanted.facts.get(fact, {}).get(name)
+    if not isinstance(decided, dict) or any(decided.get(key) != value for key, value in asked.items()):
         return 0
-    number = choice.get("generation")
-    return number if isinstance(number, int) and number > 0 else 0
+    found = decided.get(number)
+    return found if isinstance(found, int) and found > 0 else 0
 
 
 def conda_prefix(wanted: Wanted) -> Path:

@@ -16,6 +16,8 @@ from hubd.resources.base import Resource, Step
 
 # The generation that somebody went back to: {NAME: {"generation": NUMBER, "instead_of": DIGEST of what is asked for}}.
 ROLLBACKS = "rollbacks"
+# A new build of the same that somebody asked for: {NAME: {"after": NUMBER of the newest then, "digest": of what is asked for}}.
+REBUILDS = "rebuilds"
 
 # Whoever decides looks and writes, and is done.
 PATIENCE = 10.0

@@ -26,6 +26,7 @@ class Environment(Resource):
     """A generation of what is asked for, whole and proven; `Switch` puts it in place.
 
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
+    after: see `Asked`.
     packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`.
@@ -37,6 +38,7 @@ class Environment(Resource):
     environment: str
     generations: Generations
     held: int = 0
+    after: int = 0
     manager: str
     packages: tuple[str, ...] = ()
     requirements: Path | None = None
@@ -62,7 +64,7 @@ class Environment(Resource):
     def asked(self) -> Asked:
         """What makes a generation the right one."""
         programs = ("R" if self.smoke == "R" else "python", *self.programs)
-        return Asked(digest=self.digest, held=self.held, programs=programs)
+        return Asked(digest=self.digest, held=self.held, after=self.after, programs=programs)
 
     @property
     def job(self) -> str:

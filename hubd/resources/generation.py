@@ -47,12 +47,13 @@ class Generation:
 class Asked:
     """What makes a generation the right one.
 
-    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. programs: what must
-    be in its `bin`.
+    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. after: those up to
+    this number do not count, as somebody asked for a new build. programs: what must be in its `bin`.
     """
 
     digest: str
     held: int = 0
+    after: int = 0
     programs: tuple[str, ...] = ()
 
 
@@ -78,8 +79,11 @@ class Generations:
 
     def right(self, asked: Asked) -> tuple[Generation, ...]:
         """Those that were built for what is asked for, the best first; something of them may be lost since."""
-        found = [each for each in self.finished() if each.number == asked.held or each.digest == asked.digest]
-        return tuple(sorted(found, key=lambda each: each.number != asked.held))
+
+        def counts(each: Generation) -> bool:
+            return each.number == asked.held or (each.digest == asked.digest and each.number > asked.after)
+
+        return tuple(sorted(filter(counts, self.finished()), key=lambda each: each.number != asked.held))
 
     def chosen(self, asked: Asked) -> int:
         """The number of the one that is to be switched on; 0 while there is none."""

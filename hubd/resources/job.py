@@ -112,12 +112,12 @@ def failure_of(seen: SeenJob, fix: str) -> HubdError:
     return HubdError(words["what"] or "the job failed", why=words["why"], fix=words["fix"] or fix, retry=True)
 
 
-def forget_failures(host: Host) -> None:
-    """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it."""
+def forget_failures(host: Host, only: str = "") -> None:
+    """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it. only: this one."""
     # By what hubd itself started, and not by what lies among the reports.
     for name in files.children(host.layout.jobs):
         job = name.removesuffix(".json")
-        if not host.init.look(job_unit(job)).is_going:
+        if job == (only or job) and not host.init.look(job_unit(job)).is_going:
             _make_room(result_path(host.layout, job), also=("file",))
             files.remove(host.layout.jobs / name)
 
