@@ -253,12 +253,16 @@ def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig,
             rig.machine.finish("env-science")
             rig.machine.slow = True
             rig.passes.make("a job ended")
+            rig.machine.finish("env-server")
+            rig.passes.make("the job of another ended")
 
         threading.Thread(target=work).start()
 
     rig.control._wake = wake
-    code, told = rig.last(do="build", name="science", wait=wait)
+    messages = rig.ask(do="build", name="science", wait=wait)
+    code, told = messages[-1]["code"], messages[-1]["done"]
     assert code == ExitCode.DONE
+    assert "the job of another ended" not in str(messages)
     assert told["before"] == 1
     assert not wait or (told["state"], told["generation"]) == ("right", 2)
 

@@ -95,7 +95,7 @@ class Control:
     def _build(self, request: Message) -> Iterator[Message]:
         host, wait = self._make_host(), bool(request.get("wait"))
         asked = rebuild.ask(host, plain(str(request.get("name")), 100))
-        ended = yield from self._pass(f"build of {asked.name!r}", wait=lambda running: wait and bool(running))
+        ended = yield from self._pass(f"build of {asked.name!r}", wait=lambda running: wait and asked.job in running)
         if "error" in ended.summary:
             yield _done(ended.code, dict(ended.summary))
             return
