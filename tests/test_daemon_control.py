@@ -245,6 +245,8 @@ def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig,
     rig.machine.settle()
     rig.machine.slow = True
 
+    threads = []
+
     def wake(reason: str) -> None:
         def work() -> None:
             (rig.machine.layout.versions / "server-1/bin/python").unlink()
@@ -256,10 +258,12 @@ def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig,
             rig.machine.finish("env-server")
             rig.passes.make("the job of another ended")
 
-        threading.Thread(target=work).start()
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
 
     rig.control._wake = wake
     messages = rig.ask(do="build", name="science", wait=wait)
+    threads[0].join()
     code, told = messages[-1]["code"], messages[-1]["done"]
     assert code == ExitCode.DONE
     assert "the job of another ended" not in str(messages)
