@@ -58,7 +58,7 @@ def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, 
 
 
 def test_two_who_roll_back_at_once_mean_the_same(hub_machine: HubMachine, server: Server) -> None:
-    both = f"hubd env rollback {KERNEL} > /root/one & hubd env rollback {KERNEL} > /root/two; wait; cat /root/one /root/two"
+    both = f"hubd env rollback {KERNEL} > /root/one 2>&1 & hubd env rollback {KERNEL} > /root/two 2>&1; wait; cat /root/one /root/two"
     said = hub_machine.shell(both).out
     assert told(hub_machine, "show", KERNEL)["generation"] == 1, said
     assert "is rolled back to generation 1 already" in said, said

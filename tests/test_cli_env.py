@@ -138,7 +138,7 @@ def test_rollback_and_forward_again(machine: Machine, capsys: pytest.CaptureFixt
     assert "There are: 2, 1." in said(capsys, "env", "rollback", "science", "--to", "7", code=ExitCode.USAGE)
     found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "rollback", "science", "--undo", "--json"))
     assert (found["before"], found["generation"], found["state"]) == (1, 2, "right")
-    assert said(capsys, "env", "rollback", "science", "--undo") == "science is not rolled back; nothing changed.\n"
+    assert "science is not rolled back; nothing changed.\n" in said(capsys, "env", "rollback", "science", "--undo")
 
 
 @pytest.mark.parametrize("words", [["x", "--to", "0"], ["x", "--to", "one"], ["x", "--to", "1", "--undo"], []])

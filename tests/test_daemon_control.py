@@ -14,6 +14,7 @@ from hubd.daemon.control import Control
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.daemon.service import Daemon, _polled, _status_line
 from hubd.errors import ExitCode, HubdError
+from hubd.flow.rollback import decide
 from hubd.flow.values import Event
 from hubd.host.locks import file_lock
 from hubd.host.sockets import Peer
@@ -218,11 +219,22 @@ def test_a_rollback_is_recorded_and_put_in_place_by_a_pass_of_its_own(rig: Rig) 
     rig.control._wake = wake
     code, told = rig.last(do="rollback", name="science")
     assert (code, told["state"], told["before"], told["generation"]) == (ExitCode.DONE, "rolled back", 2, 1)
-    # There is nothing to do, so no pass is made; and nonsense is no number.
-    rig.control._wake = rig.woken.append
+    # Nonsense is no number.
     assert "already" in rig.last(do="rollback", name="science", to="x")[1]["unchanged"]
+    rig.control._wake = rig.woken.append
     assert rig.last(do="rollback", name="sciense")[0] == ExitCode.USAGE
     assert rig.woken == []
+
+
+def test_who_is_second_waits_for_the_switch_too(rig: Rig) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+    decide(rig.machine.host, "science")  # of the first, whose pass has not come so far yet
+    rig.control._wake = lambda reason: threading.Thread(target=lambda: rig.passes.make(reason)).start()
+    code, told = rig.last(do="rollback", name="science")
+    assert (code, told["generation"], told["state"]) == (ExitCode.DONE, 1, "rolled back")
+    assert "rolled back to generation 1 already" in told["unchanged"]
 
 
 def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,9 +47,8 @@ def _rollback_here(layout: Layout, hear: Callable[[Told], None], name: str, *, t
     from hubd.host import local_host
 
     decided = decide(local_host(layout), name, to=to, undo=undo)
-    if not decided.choice.unchanged:
-        ended = make_here(layout, hear)
-        answered(ended.code, dict(ended.summary))
+    ended = make_here(layout, hear)
+    answered(ended.code, dict(ended.summary))
     return came_out(local_host(layout), decided)
 
 
