@@ -58,8 +58,8 @@ def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, 
 
 
 def test_two_who_roll_back_at_once_mean_the_same(hub_machine: HubMachine, server: Server) -> None:
-    both = f"hubd env rollback {KERNEL} > /root/one 2>&1 & hubd env rollback {KERNEL} > /root/two 2>&1; wait; cat /root/one /root/two"
-    said = hub_machine.shell(both).out
+    one, two = (f"hubd env rollback {KERNEL} > /root/{file} 2>&1" for file in ("one", "two"))
+    said = hub_machine.shell(f"{one} & {two}; wait; cat /root/one /root/two").out
     assert told(hub_machine, "show", KERNEL)["generation"] == 1, said
     assert "is rolled back to generation 1 already" in said, said
     hub_machine.hubd("env", "rollback", KERNEL, "--undo")
@@ -116,3 +116,16 @@ def test_the_whole_story_of_a_build_that_fails_and_the_way_round(hub_machine: Hu
     hub_machine.hubd("apply", "--yes", "--wait")
     assert hub_machine.hubd("env", "why", KERNEL).out == f"{KERNEL}: right; nothing failed\n"
     assert hub_machine.run(("cat", "/opt/hub/state/facts/rollbacks.json")).out == "{}"
+
+
+def test_the_same_is_built_anew_while_people_work(hub_machine: HubMachine, server: Server) -> None:
+    kernel = server.start_kernel(KERNEL)
+    before = kernel.run(WHERE)
+    said = hub_machine.hubd("env", "build", KERNEL, timeout=900).out
+    assert f"… env-{KERNEL}: starting its kernel and running a cell" in said, said
+    now = told(hub_machine, "show", KERNEL)["generation"]
+    assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}" in said, said
+    assert kernel.run(WHERE) == before, "what runs keeps what it has"
+    kernel.stop()
+    assert server.run(WHERE, KERNEL) == prefix(now) != before
+    assert hub_machine.changes() == []
