@@ -185,6 +185,7 @@ def test_change_by_hand_is_reported(machine: HubMachine, name: str) -> None:
     where = packages.removeprefix(f"{prefix}/")
     assert f"{name} was changed by hand | {where} of its generation {Path(prefix).name} was changed" in told, told
     assert f"{name} was changed by hand" in machine.hubd("status", check=False).out
-    machine.shell(told.rpartition("To build it anew: ")[2].replace("hubd apply", "hubd apply --yes"), timeout=300)
+    assert machine.hubd("env", "why", name).out.startswith(f"✗ {name} was changed by hand")
+    machine.shell(told.rpartition("To build it anew: ")[2], timeout=300)
     assert machine.status()["state"] == "right", machine.status()
     assert kernel_json(machine, name)["argv"][0] != f"{prefix}/bin/python"

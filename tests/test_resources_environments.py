@@ -67,6 +67,7 @@ DIGEST = [
     ({"conda": Path("/elsewhere")}, True),
     ({"limits": JobLimits(memory=2**30, cpu=1, time=60)}, True),
     ({"held": 3}, False),
+    ({"after": 3}, False),
     ({"packages": ("numpy", "scipy")}, False),
     ({"manager": "conda"}, False),
     ({"channels": ("conda-forge",)}, False),

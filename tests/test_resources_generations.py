@@ -90,7 +90,7 @@ def test_a_change_by_hand_is_told(host: FakeHost, science: Generations) -> None:
     assert told is not None and told.error is not None
     where = "lib/python3.11/site-packages of its generation 3"
     assert str(told.error) == f"science was changed by hand: {where} was changed 2 hours ago, after the build"
-    assert told.error.fix == f"To build it anew: rm {prefix / MARK} && hubd apply --wait"
+    assert told.error.fix == "To build it anew: hubd env build science"
     assert wish.steps(wish.observe(host)) == ()
     (packages / "x").unlink()
     packages.rmdir()

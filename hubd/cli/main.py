@@ -27,6 +27,7 @@ COMMANDS = {
     "completion": ("hubd.cli.completion", "completion"),
     "config": ("hubd.cli.config", "config_commands"),
     "daemon": ("hubd.cli.daemon", "daemon"),
+    "env": ("hubd.cli.env", "env_commands"),
     "logs": ("hubd.cli.logs", "logs"),
     "plan": ("hubd.cli.passes", "plan"),
     "status": ("hubd.cli.status", "status"),

@@ -170,6 +170,13 @@ class Environment(Section):
         description="How long that notebook may run.",
         examples=["5 min"],
     )
+    keep: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="How many generations before the one in use are kept to go back to; what a program uses is never removed.",
+        examples=[2],
+    )
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:

@@ -45,6 +45,7 @@ class Environment(Resource):
     """A generation of what is asked for, whole and proven; `Switch` puts it in place.
 
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
+    after: see `Asked`.
     packages: as the manager writes them. pip: as pip writes them, from PyPI. source: a lock or a file instead of packages.
     refused: what is wrong with that, or with the notebook. frozen: whether any generation will do. manager: conda or uv.
     requirements: a hash-locked list instead of packages.
@@ -60,6 +61,7 @@ class Environment(Resource):
     environment: str
     generations: Generations
     held: int = 0
+    after: int = 0
     manager: str
     packages: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
@@ -95,7 +97,7 @@ class Environment(Resource):
     def asked(self) -> Asked:
         """What makes a generation the right one."""
         programs = ("R" if self.smoke == "R" else "python", *self.programs)
-        return Asked(digest=self.digest, held=self.held, frozen=self.frozen, programs=programs)
+        return Asked(digest=self.digest, held=self.held, after=self.after, frozen=self.frozen, programs=programs)
 
     @property
     def job(self) -> str:

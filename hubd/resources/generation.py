@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,14 @@ class Generation:
 class Asked:
     """What makes a generation the right one.
 
-    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. frozen: whether any
-    will do where there is none of these. programs: what must be in its `bin`.
+    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. after: those up to
+    this number do not count, as somebody asked for a new build. frozen: whether any will do where there is none of these.
+    programs: what must be in its `bin`.
     """
 
     digest: str
     held: int = 0
+    after: int = 0
     frozen: bool = False
     programs: tuple[str, ...] = ()
 
@@ -82,8 +84,12 @@ class Generations:
 
     def right(self, asked: Asked) -> tuple[Generation, ...]:
         """Those that were built for what is asked for, the best first; something of them may be lost since."""
+
+        def counts(each: Generation) -> bool:
+            return each.number == asked.held or (each.digest == asked.digest and each.number > asked.after)
+
         finished = self.finished()
-        found = [each for each in finished if each.number == asked.held or each.digest == asked.digest]
+        found = [each for each in finished if counts(each)]
         if asked.frozen and not found:
             current = self.switched_on()
             found = sorted(finished, key=lambda each: each.number != current)
@@ -164,13 +170,15 @@ class SeenOld:
 class OldGenerations(Resource):
     """Old generations are cleared: all but the newest `keep` besides the one that is switched on, and never one in use.
 
-    job: the job that builds them; while it runs, what is not finished is left alone.
+    job: the job that builds them; while it runs, what is not finished is left alone. asked: what is asked for stays, too, where
+    an older one is switched on instead.
     """
 
     kind = "old-generations"
 
     generations: Generations
     job: str
+    asked: Asked | None = None
     keep: int = 2
 
     @property
@@ -181,7 +189,8 @@ class OldGenerations(Resource):
         names, finished = self.generations.others(), self.generations.finished()
         current = self.generations.switched_on()
         past = [each.path.name for each in finished if each.number != current]
-        kept = {self.generations.path(current).name, *past[: self.keep]}
+        asked = self.generations.chosen(replace(self.asked, held=0)) if self.asked else 0
+        kept = {self.generations.path(number).name for number in (current, asked)} | set(past[: self.keep])
         surplus = [name for name in names if name not in kept]
         if surplus and host.init.state(job_unit(self.job)).is_going:
             surplus = [name for name in surplus if name in past]

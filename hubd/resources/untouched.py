@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
-from hubd.resources.generation import MARK, Generations
+from hubd.resources.generation import Generations
 from hubd.words import ago
 
 
@@ -54,9 +54,8 @@ class Untouched(Resource):
     def progress(self, seen: SeenUntouched) -> Progress | None:
         if not seen.folder:
             return None
-        mark = self.generations.path(seen.number) / MARK
         return Progress("changed by hand", HubdError(
             f"{self.environment} was changed by hand",
             why=f"{seen.folder} of its generation {seen.number} {seen.when}, after the build",
-            fix=f"To build it anew: rm {mark} && hubd apply --wait",
+            fix=f"To build it anew: hubd env build {self.environment}",
         ))  # fmt: skip
