@@ -174,6 +174,8 @@ def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
 
 
 def _rollback_notice(wanted: Wanted, name: str, each: model.Environment) -> Iterable[Notice]:
+    if name not in wanted.facts.get(ROLLBACKS, {}):  # what is asked for is not read again just for this
+        return
     manager = manager_of(wanted, each)
     held = environment_of(wanted, name, each, manager).held if manager != "auto" else 0
     if held:
