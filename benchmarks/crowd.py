@@ -43,7 +43,8 @@ def fabricate(machine: Machine, text: str) -> None:
         inside = machine.path(each.generations.path(1))
         (inside / "bin").mkdir(parents=True, exist_ok=True)
         (inside / "bin/python").touch(mode=0o755)
-        (inside / MARK).write_text(json.dumps({"digest": each.digest}))
+        sealed = {"bin": (inside / "bin").stat().st_mtime_ns}
+        (inside / MARK).write_text(json.dumps({"digest": each.digest, "sealed": sealed}))
 
 
 def _added(text: str) -> Iterable[Environment]:

@@ -71,11 +71,13 @@ def pages() -> dict[str, str]:
 
 def cli_page() -> str:
     """Every command with its arguments and options."""
+    from hubd.cli.env_shell import env_shell
     from hubd.cli.main import COMMANDS, root
 
     parts = [_NOTE.format("hubd/cli"), _CLI_HEAD, _options(root), "Exit codes: {doc}`exit-codes`.\n"]
     for name, (module, attribute) in sorted(COMMANDS.items()):
         parts += _command(getattr(importlib.import_module(module), attribute), f"hubd {name}", level=2)
+    parts += _command(env_shell, "hubd-env", level=2, note="A program of its own, for everybody on the machine.\n")
     parts.append(_CLI_PLUGINS)
     for folder in PLUGIN_FOLDERS:
         for command in _commands_of(folder.name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
 LONGEST_TEXT = 600
@@ -61,3 +62,24 @@ def because(why: str) -> str:
     """A reason as the end of a sentence that says "because" already: some programs begin theirs with that word."""
     word, space, rest = why.lstrip().partition(" ")
     return rest.lstrip() if space and word.lower() == "because" else why
+
+
+def about(count: int) -> str:
+    """`1.9 GB` for 1900000000 bytes: rounded, as people say it."""
+    amount, unit = float(count), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, bigger
+    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def day(when: float) -> str:
+    """A moment, given in seconds since the epoch, as day and time here; empty for none."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if when else ""
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with their columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

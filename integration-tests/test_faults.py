@@ -370,8 +370,10 @@ DIGEST = """
 from pathlib import Path
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations
+from hubd.tools.notebook import first_notebook
 place = Generations(folder=Path("/opt/hub/envs/later"), link=Path("/opt/hub/envs/later/current"))
-print(Environment(environment="later", generations=place, manager="uv", packages=("ipykernel",)).digest)
+cell = first_notebook("python")
+print(Environment(environment="later", generations=place, manager="uv", packages=("ipykernel",), notebook=cell).digest)
 """
 
 

@@ -42,7 +42,7 @@ class Machine:
         self.groups: dict[str, set[str]] = {}
         self.events: list[Event] = []
         self._next = {True: 100, False: 1000}
-        for name in ("SUDOERS", "COMMAND"):
+        for name in ("SUDOERS", "COMMAND", "ENV_COMMAND"):
             path = host.layout.prefix.parent / "etc" / name.lower()
             path.parent.mkdir(exist_ok=True)
             monkeypatch.setattr(machine_part, name, path)

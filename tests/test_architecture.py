@@ -37,6 +37,7 @@ PURE = (
     "tools",
     "parts",
     "flow/desired.py",
+    "flow/environment_states.py",
     "flow/plan.py",
     "flow/status.py",
     "flow/values.py",

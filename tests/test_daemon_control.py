@@ -15,6 +15,7 @@ from hubd.daemon.control import Control
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.daemon.service import Daemon, _polled, _status_line
 from hubd.errors import ExitCode, HubdError
+from hubd.flow.rollback import decide
 from hubd.flow.values import Event
 from hubd.host.locks import file_lock
 from hubd.host.sockets import Peer, ask
@@ -46,7 +47,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
@@ -88,6 +89,16 @@ def test_a_plan_of_an_invalid_file(rig: Rig) -> None:
     code, told = rig.last(do="plan")
     assert code == ExitCode.CONFIG_INVALID
     assert "memory" in told["problems"][0]
+
+
+def test_environments_in_short_and_one_as_a_whole(rig: Rig) -> None:
+    rig.machine.settle()
+    code, told = rig.last(do="environments")
+    assert (code, [each["name"] for each in told["environments"]]) == (ExitCode.DONE, ["science"])
+    assert rig.last(do="environments", name="science")[1]["generations"][0]["number"] == 1
+    code, told = rig.last(do="environments", name=["sci\x1bence"])
+    assert code == ExitCode.USAGE
+    assert told["error"]["what"].isprintable() and "there is no environment" in told["error"]["what"]
 
 
 def test_status_tells_problems_of_the_file_and_what_the_daemon_does(rig: Rig) -> None:
@@ -198,6 +209,81 @@ def test_apply_with_wait_follows_jobs_to_their_end(rig: Rig) -> None:
     assert (rig.machine.layout.kernels / "kernels/science/kernel.json").exists()
 
 
+def test_a_rollback_is_recorded_and_put_in_place_by_a_pass_of_its_own(rig: Rig) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+
+    def wake(reason: str) -> None:
+        threading.Thread(target=lambda: [rig.passes.make("something else"), rig.passes.make(reason)]).start()
+
+    rig.control._wake = wake
+    code, told = rig.last(do="rollback", name="science")
+    assert (code, told["state"], told["before"], told["generation"]) == (ExitCode.DONE, "rolled back", 2, 1)
+    # Nonsense is no number.
+    assert "already" in rig.last(do="rollback", name="science", to="x")[1]["unchanged"]
+    rig.control._wake = rig.woken.append
+    assert rig.last(do="rollback", name="sciense")[0] == ExitCode.USAGE
+    assert rig.woken == []
+
+
+def test_who_is_second_waits_for_the_switch_too(rig: Rig) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+    decide(rig.machine.host, "science")  # of the first, whose pass has not come so far yet
+    rig.control._wake = lambda reason: threading.Thread(target=lambda: rig.passes.make(reason)).start()
+    code, told = rig.last(do="rollback", name="science")
+    assert (code, told["generation"], told["state"]) == (ExitCode.DONE, 1, "rolled back")
+    assert "rolled back to generation 1 already" in told["unchanged"]
+
+
+def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+
+    def wake(reason: str) -> None:
+        rig.machine.write("limits: {memry: 1G}\n")
+        threading.Thread(target=lambda: rig.passes.make(reason)).start()
+
+    rig.control._wake = wake
+    code, told = rig.last(do="rollback", name="science")
+    assert code == ExitCode.CONFIG_INVALID
+    assert "memory" in told["problems"][0]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig, wait: bool) -> None:
+    rig.machine.settle()
+    rig.machine.slow = True
+
+    threads = []
+
+    def wake(reason: str) -> None:
+        def work() -> None:
+            (rig.machine.layout.versions / "server-1/bin/python").unlink()
+            first = rig.passes.make(reason)
+            assert set(first.running) == {"env-science", "env-server"}
+            rig.machine.finish("env-science")
+            rig.machine.slow = True
+            rig.passes.make("a job ended")
+            rig.machine.finish("env-server")
+            rig.passes.make("the job of another ended")
+
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
+
+    rig.control._wake = wake
+    messages = rig.ask(do="build", name="science", wait=wait)
+    threads[0].join()
+    code, told = messages[-1]["code"], messages[-1]["done"]
+    assert code == ExitCode.DONE
+    assert "the job of another ended" not in str(messages)
+    assert told["before"] == 1
+    assert not wait or (told["state"], told["generation"]) == ("right", 2)
+
+
 def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     rig.machine.settle()
     answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
@@ -215,7 +301,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert not rig.passes._listeners
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])
 def test_it_says_at_once_that_it_has_heard(rig: Rig, do: str) -> None:
     answers: Iterator[Any] = rig.control.answer({"do": do}, ROOT)
     assert next(answers) == {"heard": True}

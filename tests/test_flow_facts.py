@@ -76,15 +76,17 @@ NAMED = """environments:
   f: {lock: large}
   g: {file: https://x.example/g.yml, sha256: SHA}
   h: {lock: environments/a.lock}
+  i: {smoke: smoke.ipynb}
 """
 
 
-def test_the_files_that_environments_are_built_from(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_that_environments_are_built_from_or_proven_by(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "LONGEST", 2048)
     for folder in ("environments", "folder"):
         (layout.prefix / folder).mkdir()
     (layout.prefix / "environments/a.lock").write_text("one")
     (layout.prefix / "b.yml").write_text("two")
+    (layout.prefix / "smoke.ipynb").write_text("{}")
     (layout.prefix / "binary").write_bytes(b"\xff\xfe")
     (layout.prefix / "large").write_bytes(b"x" * 3000)
     text = NAMED.replace("/ABSOLUTE", str(layout.prefix)).replace("SHA", "'" + "a" * 64 + "'")
@@ -95,6 +97,7 @@ def test_the_files_that_environments_are_built_from(layout: Layout, monkeypatch:
         "folder": {"why": "it is not a file"},
         "binary": {"why": "it is not text"},
         "large": {"why": "it is larger than 2 KB"},
+        "smoke.ipynb": {"text": "{}"},
     }
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,14 @@ import pytest
 from fakes import FakeCommands
 
 from hubd.errors import CommandFailed, HubdError
+from hubd.host.commands import Result
 from hubd.host.web import Web
-from hubd.jobs import smoke_kernel
+from hubd.jobs.activation import RUN
 from hubd.jobs.run import run
+from hubd.jobs.shared import STARTUP
 from hubd.jobs.work import Work
 
+TRIAL = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
 
 
@@ -28,9 +34,12 @@ class Rig:
         self.prefix.mkdir(parents=True)
         self.cache.mkdir()
         self.commands = FakeCommands()
+        # The kernel ran all cells.
+        self.commands.answers[TRIAL] = "{}"
         self.spec: dict[str, Any] = {
             "do": "environment",
             "job": "env-science",
+            "environment": "science",
             "digest": "d",
             "number": 3,
             "prefix": str(self.prefix),
@@ -46,6 +55,9 @@ class Rig:
             "cache": str(self.cache),
             "pythons": str(folder / "pythons"),
             "smoke": "python",
+            "notebook": "",
+            "cells": [{"source": "print(6 * 7)", "tags": []}],
+            "smoke_time": 60,
             "mark": ".mark",
             "drop": ["share/unwanted"],
             "result": str(self.report),
@@ -107,7 +119,10 @@ def test_an_environment_by_uv(rig: Rig) -> None:
     assert (rig.cache / "asked.txt").read_text() == "ipykernel\nnumpy==2.*\ncowsay==6.1\n"
     assert "--require-hashes" in rig.commands.ran[2]
     assert (rig.cache / "solved.txt").read_text() == f"numpy==2.4.6 --hash=sha256:{SHA}\n"
-    assert rig.commands.ran[3][0] == f"{rig.prefix}/bin/python"
+    assert rig.commands.ran[3] == TRIAL
+    trial = json.loads(rig.commands.options[3]["stdin"])
+    assert trial["kernel"]["argv"][0] == f"{rig.prefix}/bin/python"
+    assert (trial["cells"], trial["seconds"], trial["answer"]) == (rig.spec["cells"], 60, "42")
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
     assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "pyvenv.cfg", "share"]
     assert list((rig.prefix / "share").iterdir()) == []
@@ -184,6 +199,22 @@ def test_what_a_program_may_take_is_what_others_left_of_the_time(rig: Rig) -> No
     assert 190 < rig.commands.options[0]["timeout"] <= 200
     Work(rig.spec, rig.commands, Web(), print, began=time.monotonic() - 7300).run(("x",))  # type: ignore[arg-type]
     assert rig.commands.options[1]["timeout"] == 0
+
+
+@pytest.mark.parametrize("hangs", [TRIAL, ("/bin/bash",)])
+def test_a_proof_and_an_activation_may_take_what_is_left_of_the_time(rig: Rig, hangs: tuple[str, ...]) -> None:
+    def hang(argv: tuple[str, ...]) -> str:
+        raise CommandFailed(argv, code=None, output="")
+
+    def make(argv: tuple[str, ...]) -> None:
+        (rig.prefix / "etc/conda/activate.d").mkdir(parents=True)
+        (rig.prefix / "etc/conda/activate.d/a.sh").touch()
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = make
+    rig.commands.answers[hangs] = hang
+    assert rig.run(limits={"memory": None, "cpu": None, "time": 0}) == 1
+    assert rig.told["what"].startswith("env-science took longer than builds.time")
+    assert rig.commands.options[-1]["timeout"] == 0
 
 
 LEFT_OUT = [
@@ -408,11 +439,132 @@ def test_what_was_fetched_and_cannot_be_used_starts_nothing(
 
 
 def test_an_environment_counts_only_when_its_kernel_ran_a_cell(rig: Rig) -> None:
-    rig.commands.answers[f"{rig.prefix}/bin/python",] = 1
+    rig.commands.answers[TRIAL] = 1
     assert rig.run() == 1
     assert rig.told["what"] == "its kernel does not run a cell"
+    assert rig.told["why"] == "it went wrong"
     assert rig.told["at"] > 1_700_000_000
     assert not rig.is_marked
+
+
+ENDLESS = "its notebook comes to no end: n.ipynb in code cell 2"
+TRIALS: list[tuple[str, dict[str, Any] | str, str, str]] = [
+    # the notebook, what its trial found or printed, what is told, why
+    ("", {"cell": 0, "error": "RuntimeError: no reply"}, "its kernel does not run a cell", "RuntimeError: no reply"),
+    ("", {"cell": 1, "error": "NameError: x"}, "its kernel does not run a cell", "NameError: x"),
+    ("", "Traceback\nbad", "its kernel does not run a cell", "bad"),
+    ("n.ipynb", {"cell": 0, "error": "no"}, "its kernel does not run a cell", "no"),
+    ("n.ipynb", {"cell": 3, "error": "ImportError: a\nb"}, "its notebook fails: n.ipynb in code cell 3", "b"),
+    ("n.ipynb", {"cell": 3, "error": "\x1b[31mred\x07"}, "its notebook fails: n.ipynb in code cell 3", "red"),
+    ("n.ipynb", {"cell": 2, "error": "", "late": True}, ENDLESS, "it may take 60 seconds"),
+]
+
+
+@pytest.mark.parametrize(("notebook", "found", "what", "why"), TRIALS)
+def test_the_first_cell_that_fails_is_told(rig: Rig, notebook: str, found: Any, what: str, why: str) -> None:
+    rig.commands.answers[TRIAL] = found if isinstance(found, str) else json.dumps(found)
+    assert rig.run(notebook=notebook) == 1
+    assert (rig.told["what"], rig.told["why"]) == (what, why)
+    assert not rig.is_marked
+
+
+def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> None:
+    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = lambda argv: (
+        (rig.prefix / "lib/python3.12/site-packages").mkdir(parents=True)
+    )
+    assert rig.run() == 0
+    assert [path for path in (rig.prefix, *rig.prefix.rglob("*")) if path.stat().st_mode & 0o222] == []
+    mark = json.loads((rig.prefix / ".mark").read_text())
+    assert mark["sealed"].keys() == {"bin", "lib", "lib/python3.12/site-packages"}
+    assert mark["sealed"]["bin"] == (rig.prefix / "bin").stat().st_mtime_ns
+    assert "The environment science is shared" in (rig.prefix / STARTUP).read_text()
+
+
+def test_a_notebook_of_ones_own_need_not_print_42(rig: Rig) -> None:
+    assert rig.run(notebook="n.ipynb") == 0
+    assert json.loads(rig.commands.options[-1]["stdin"])["answer"] == ""
+
+
+def test_what_a_notebook_prints_steers_no_terminal(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    class Loud(FakeCommands):
+        def run(self, argv: tuple[str, ...], **options: Any) -> Result:
+            done = super().run(argv, **options)
+            return replace(done, err="\x1b]0;owned\x07hello\x1b[2J\n") if argv == TRIAL else done
+
+    commands = Loud()
+    commands.answers = rig.commands.answers
+    rig.commands = commands
+    assert rig.run() == 0
+    said = capsys.readouterr().out
+    assert "hello\n" in said
+    assert "\x1b" not in said and "\x07" not in said
+
+
+def activated(rig: Rig, scripts: dict[str, Any], **change: Any) -> dict[str, str]:
+    """The variables of an environment whose activation scripts, by name, print so or end with such a code."""
+    for name, answer in scripts.items():
+        path = rig.prefix / "etc/conda/activate.d" / name
+        rig.commands.answers["/bin/bash", "--noprofile", "--norc", "-c", RUN, "bash", str(path)] = answer
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip"] = lambda argv: fill(rig.prefix, scripts)
+    assert rig.run(**change) == 0
+    trial = json.loads(rig.commands.options[-1]["stdin"])
+    mark: dict[str, str] = json.loads((rig.prefix / ".mark").read_text())["activation"]
+    assert mark.items() <= trial["kernel"]["env"].items(), "it is proven with what people get"
+    return mark
+
+
+def fill(prefix: Path, scripts: Iterable[str]) -> None:
+    (prefix / "etc/conda/activate.d").mkdir(parents=True)
+    for name in scripts:
+        (prefix / "etc/conda/activate.d" / name).touch()
+
+
+BEFORE = "A=1\0PATH=/usr/bin\0"
+
+
+def test_what_activation_scripts_set_is_kept(rig: Rig) -> None:
+    scripts = {
+        "b.sh": BEFORE + "\0A=1\0PATH=/usr/bin:/x\0GDAL_DATA=/a\nb=c\0PWD=/\0HOME=/x\0",
+        "c.sh": BEFORE + "\0A=2\0",
+        "d.fish": 1,
+    }
+    found = activated(rig, scripts)
+    assert found == {
+        "PYTHONNOUSERSITE": "1", "VIRTUAL_ENV": str(rig.prefix), "PATH": "/usr/bin:/x", "GDAL_DATA": "/a\nb=c", "A": "2",
+    }  # fmt: skip
+    # Each sees what the one before has set.
+    assert rig.commands.options[-2]["environment"]["GDAL_DATA"] == "/a\nb=c"
+
+
+BROKEN_SCRIPTS: list[tuple[Any, str]] = [
+    (3, "it exited with 3"),
+    (CommandFailed(("bash",), code=None, output=""), "it did not end within 30 seconds"),
+    (BEFORE, ""),
+    (BEFORE + "\0A=" + "x" * 200_000 + "\0", "it sets too much"),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), BROKEN_SCRIPTS)
+def test_an_activation_script_that_fails_is_told_and_ends_no_build(
+    rig: Rig, capsys: pytest.CaptureFixture[str], answer: Any, told: str
+) -> None:
+    def fail(argv: tuple[str, ...]) -> str:
+        raise answer
+
+    scripts = {"a.sh": fail if isinstance(answer, Exception) else answer, "b.sh": BEFORE + "\0B=1\0"}
+    assert activated(rig, scripts).keys() == {"PYTHONNOUSERSITE", "VIRTUAL_ENV", "B"}
+    said = capsys.readouterr().out
+    assert (f"the activation script a.sh failed: {told}\n" in said) is bool(told)
+
+
+def test_an_environment_of_conda_and_r_has_their_variables(rig: Rig) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    create: Any = rig.commands.answers["/opt/hub/conda/bin/conda",]
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = lambda argv: ((rig.prefix / "lib/R").mkdir(parents=True), create(argv))[1]
+    assert rig.run(manager="conda") == 0
+    assert json.loads((rig.prefix / ".mark").read_text())["activation"] == {
+        "PYTHONNOUSERSITE": "1", "CONDA_PREFIX": str(rig.prefix), "CONDA_DEFAULT_ENV": "science", "R_HOME": f"{rig.prefix}/lib/R",
+    }  # fmt: skip
 
 
 def test_a_bug_in_a_job_is_reported_too(rig: Rig) -> None:
@@ -470,9 +622,3 @@ def test_a_download_that_fails_is_told_with_its_reason(rig: Rig) -> None:
     assert run(spec, commands=rig.commands, web=Down()) == 1  # type: ignore[arg-type]
     assert (rig.told["why"], rig.told["retry"]) == ("no route", True)
 
-
-@pytest.mark.parametrize(("language", "program"), [("python", "/e/bin/python"), ("R", "/e/bin/R")])
-def test_how_a_kernel_is_tried(language: str, program: str) -> None:
-    assert smoke_kernel.argv("/e", language)[0] == program
-    assert "{connection_file}" in smoke_kernel.argv("/e", language)
-    assert language in smoke_kernel.CELLS

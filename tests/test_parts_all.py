@@ -23,6 +23,7 @@ from hubd.resources.file import File
 from hubd.resources.service import Answering, Service
 from hubd.resources.unit import Unit
 from hubd.tools.job_limits import JobLimits
+from hubd.tools.notebook import Cell, first_notebook
 from hubd.tools.program import Program, service_text
 
 FULL = """\
@@ -405,15 +406,39 @@ REFUSED = [
     ("file: a.lock", "dependencies: [numpy]", ["a.lock cannot be used as it is", "add `- ipykernel`"]),
     ("file: a.lock", "dependencies:\n\t- x", ["line 2", "tab"]),
     ("file: a.lock, kernel: {language: R}", "dependencies: [ipykernel]", ["add `- r-irkernel`"]),
+    ("smoke: away.ipynb", "", ["away.ipynb cannot be read", "Put it at /srv/hub/away.ipynb"]),
+    ("smoke: a.ipynb", "{", ["a.ipynb cannot be used: it is not a notebook", "it is not JSON", "name another one in `smoke`"]),
+    ("smoke: a.ipynb, lock: a.lock", "junk", ["a.lock cannot be used", "line 1: 'junk'"]),
 ]
 
 
 @pytest.mark.parametrize(("environment", "text", "words"), REFUSED)
 def test_what_cannot_be_used_is_refused_with_its_reason(environment: str, text: str, words: list[str]) -> None:
-    found = environments(with_files(f"{environment}, manager: uv", a_lock=text))["a"]
+    found = environments(with_files(f"{environment}, manager: uv", a_lock=text, a_ipynb=text))["a"]
     assert found.refused is not None
     for word in words:
         assert word in f"{found.refused} {found.refused.fix}"
+
+
+NOTEBOOK = json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "import numpy"}]})
+
+
+def test_a_notebook_of_this_machine_is_read_and_handed_on() -> None:
+    found = environments(with_files("smoke: a.ipynb, smoke_time: 9 s, manager: uv", a_ipynb=NOTEBOOK))["a"]
+    assert (found.notebook.path, found.notebook.cells, found.smoke_time) == ("a.ipynb", (Cell("import numpy"),), 9)
+    assert (found.packages, found.refused) == (("ipykernel",), None)
+
+
+def test_without_one_a_first_cell_in_its_language_is_run() -> None:
+    for language, package in (("python", "ipykernel"), ("R", "r-irkernel")):
+        text = f"packages: [{package}], kernel: {{language: {language}}}, manager: conda"
+        assert environments(with_files(text))["a"].notebook == first_notebook(language)
+
+
+def test_a_notebook_that_cannot_be_read_is_not_taken_for_none_and_changes_nothing_else() -> None:
+    lost, plain = (environments(with_files(f"lock: a.lock{more}", a_lock=CONDA_LOCK))["a"] for more in (", smoke: b.ipynb", ""))
+    assert lost.digest != plain.digest
+    assert (lost.manager, lost.source) == (plain.manager, plain.source)
 
 
 OUTLIVED = [

@@ -23,6 +23,7 @@ from hubd.resources.generation import MARK, Generations
 from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
 from hubd.resources.reports import Reports
 from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.tools.notebook import Cell, Notebook
 from hubd.tools.program import Program
 
 FAILURE = {"what": "no such package", "why": "nunpy", "ended": 1000, "tries": 1}
@@ -66,6 +67,7 @@ DIGEST = [
     ({"conda": Path("/elsewhere")}, True),
     ({"limits": JobLimits(memory=2**30, cpu=1, time=60)}, True),
     ({"held": 3}, False),
+    ({"after": 3}, False),
     ({"packages": ("numpy", "scipy")}, False),
     ({"manager": "conda"}, False),
     ({"channels": ("conda-forge",)}, False),
@@ -74,6 +76,9 @@ DIGEST = [
     ({"pip": ("cowsay",)}, False),
     ({"source": Source(kind="lock", place="a.lock", sha256="a")}, False),
     ({"frozen": True}, False),
+    ({"smoke_time": 7}, True),
+    ({"notebook": Notebook("elsewhere.ipynb")}, True),
+    ({"notebook": Notebook("", (Cell("import numpy"),))}, False),
 ]
 
 
@@ -553,6 +558,7 @@ def test_the_mark_is_what_counts(host: FakeHost, tmp_path: Path, folder: Path) -
     finish(wish, 1)
     assert wish.steps(wish.observe(host)) == ()
     assert wish.progress(wish.observe(host)) is None
+
 
 
 def test_each_build_has_a_number_of_its_own_and_a_clean_folder(

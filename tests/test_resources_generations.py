@@ -15,6 +15,7 @@ from hubd.host.init import UnitState
 from hubd.resources.generation import MARK, Asked, Generation, Generations, OldGenerations, SeenOld
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import SeenSwitch, Switch
+from hubd.resources.untouched import Untouched
 
 
 @pytest.fixture
@@ -54,6 +55,50 @@ def test_what_a_mark_says_is_taken_with_care(science: Generations, text: str, re
     (path / MARK).write_text(text)
     found = science.read(1)
     assert (found and (found.digest, found.manager, found.built, dict(found.activation))) == read
+
+
+FOLDERS: list[tuple[Any, dict[str, int]]] = [
+    ({"bin": 5, "lib/python3.11/site-packages": 2**62}, {"bin": 5, "lib/python3.11/site-packages": 2**62}),
+    ({"/etc": 1, "../x": 1, "a/../../x": 1, "a\0": 1, "b": "5", "c": None, "d": 1.5, "e": 2}, {"e": 2}),
+    ({str(number): number for number in range(51)}, {}),
+    ([1], {}),
+    (None, {}),
+]
+
+
+@pytest.mark.parametrize(("said", "read"), FOLDERS)
+def test_only_folders_inside_are_looked_at(science: Generations, said: Any, read: dict[str, int]) -> None:
+    finish(science, 1, sealed=said)
+    found = science.read(1)
+    assert found is not None and found.sealed == read
+
+
+def test_a_change_by_hand_is_told(host: FakeHost, science: Generations) -> None:
+    wish = Untouched(environment="science", generations=science, programs=("python",))
+    assert wish.progress(wish.observe(host)) is None, "nothing is built"
+    prefix = finish(science, 3)
+    packages = prefix / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    os.utime(packages, (1000, 1000))
+    sealed = {"bin": (prefix / "bin").stat().st_mtime_ns, "lib/python3.11/site-packages": packages.stat().st_mtime_ns}
+    (prefix / MARK).write_text(json.dumps({"digest": "d", "sealed": sealed}))
+    science.switch(3)
+    assert wish.progress(wish.observe(host)) is None
+    (packages / "x").touch()
+    host.now = packages.stat().st_mtime + 7200
+    told = wish.progress(wish.observe(host))
+    assert told is not None and told.error is not None
+    where = "lib/python3.11/site-packages of its generation 3"
+    assert str(told.error) == f"science was changed by hand: {where} was changed 2 hours ago, after the build"
+    assert told.error.fix == "To build it anew: hubd env build science"
+    assert wish.steps(wish.observe(host)) == ()
+    (packages / "x").unlink()
+    packages.rmdir()
+    told = wish.progress(wish.observe(host))
+    assert told is not None and f"{where} is gone" in str(told.error)
+    # What is built anew in any case needs no word.
+    (prefix / "bin/python").unlink()
+    assert wish.progress(wish.observe(host)) is None
 
 
 def test_a_mark_that_is_a_link_is_not_followed(science: Generations, tmp_path: Path) -> None:
@@ -164,7 +209,7 @@ def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_p
     assert step.say == "offer the kernel science to everybody"
     with pytest.raises(HubdError, match="nothing is built for it yet"):
         step.do(host)
-    finish(science, 1, activation={"PROJ_DATA": "/x/share/proj"})
+    finish(science, 1, activation={"PROJ_DATA": "/x/share/proj", "PRICE": "$5"})
     science.switch(1)
     step.do(host)
     assert wish.steps(wish.observe(host)) == ()
@@ -172,6 +217,8 @@ def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_p
     prefix = science.path(1)
     assert spec["argv"][:3] == [f"{prefix}/bin/python", "-m", "ipykernel_launcher"]
     assert (spec["display_name"], spec["env"]["PROJ_DATA"]) == ("Science", "/x/share/proj")
+    # jupyter_client would put a variable of the server in its place.
+    assert spec["env"]["PRICE"] == "$$5"
     assert spec["env"]["PATH"].startswith(f"{prefix}/bin:")
     finish(science, 2)
     assert wish.steps(wish.observe(host)) == (), "not before it is switched on"

@@ -27,6 +27,7 @@ COMMANDS = {
     "completion": ("hubd.cli.completion", "completion"),
     "config": ("hubd.cli.config", "config_commands"),
     "daemon": ("hubd.cli.daemon", "daemon"),
+    "env": ("hubd.cli.env", "env_commands"),
     "logs": ("hubd.cli.logs", "logs"),
     "plan": ("hubd.cli.passes", "plan"),
     "status": ("hubd.cli.status", "status"),
@@ -115,10 +116,10 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Run one command and give its exit code."""
+def run(arguments: list[str] | None = None, *, command: click.Command = root, name: str = "hubd") -> int:
+    """Run one command and give its exit code. command, name: of another program that is to end in the same ways."""
     try:
-        code = _run(arguments)
+        code = _run(arguments, command, name)
         if code == ExitCode.DONE and sys.stdout:  # what a plugin's command printed may still wait to be written
             sys.stdout.flush()
     except BrokenPipeError:
@@ -133,12 +134,12 @@ def run(arguments: list[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str] | None, command: click.Command, name: str) -> int:
     streams = sys.stdout, sys.stderr
     try:
         # A shell that completes a word gets no further than this context.
         before = Context(_layout())
-        code = root.main(arguments, prog_name="hubd", standalone_mode=False, obj=before)
+        code = command.main(arguments, prog_name=name, standalone_mode=False, obj=before)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except HubdError as error:
         _say_error(error)

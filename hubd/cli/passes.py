@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from hubd.cli.client import daemon_answers, talk
 from hubd.errors import ExitCode
 from hubd.layout import Layout
 from hubd.show import event_line, plan_lines, summary_lines
+
+if TYPE_CHECKING:
+    from hubd.daemon.passes import Ended
 
 
 @click.command()
@@ -93,25 +96,36 @@ def _apply_here(
     layout: Layout, hear: Callable[[Mapping[str, Any]], None], *, wait: bool, lock_wait: bool
 ) -> tuple[ExitCode, dict[str, Any]]:
     """The same passes as the daemon's, in this process."""
+    from hubd.host import local_host
+    from hubd.resources.job import forget_failures
+
+    forget_failures(local_host(layout))
+    ended = make_here(layout, hear, lock_wait=lock_wait, wait=lambda running: wait and bool(running))
+    return ended.code, dict(ended.summary)
+
+
+def make_here(
+    layout: Layout, hear: Callable[[Mapping[str, Any]], None], *,
+    lock_wait: bool = True, wait: Callable[[tuple[str, ...]], bool] = lambda running: False,
+) -> Ended:  # fmt: skip
+    """Make a pass where no daemon runs, and those after it for as long as `wait` says so of its jobs."""
     from hubd.daemon.passes import Passes, together
     from hubd.flow.values import Event
     from hubd.host import local_host
-    from hubd.resources.job import forget_failures, phases
+    from hubd.resources.job import phases
 
     click.echo("hubd is not running: making the pass here.", err=True)
     passes = Passes(lambda: local_host(layout), lock_wait=3600.0 if lock_wait else 0.0)
     passes.hear = lambda told: hear(asdict(told)) if isinstance(told, Event) else None
-    forget_failures(local_host(layout))
     made = [passes.make("asked by the command line")]
-    while wait and made[-1].running:
+    while wait(made[-1].running):
         going = phases(local_host(layout), made[-1].running)
         for name, phase in going.items():
             hear(asdict(Event("job", name, phase)))
         if not going.keys() >= set(made[-1].running):
             made.append(passes.make("a job ended"))
         time.sleep(1)
-    ended = together(made)
-    return ended.code, dict(ended.summary)
+    return together(made)
 
 
 def _confirm_removals(found: Mapping[str, Any], *, daemon: bool) -> None:

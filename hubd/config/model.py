@@ -28,6 +28,7 @@ from hubd.config.names import (
     EnvironmentName,
     GroupName,
     Line,
+    NotebookPath,
     Packages,
     Place,
     PluginName,
@@ -158,6 +159,24 @@ class Environment(Section):
         description="How it shows up in the launcher.",
         examples=[{"display_name": "Science"}],
     )
+    smoke: NotebookPath | None = Field(
+        default=None,
+        description="A notebook that must run from top to bottom before a build is used, on this machine or below /opt/hub; "
+        "null for one cell that prints 42.",
+        examples=["notebooks/smoke.ipynb"],
+    )
+    smoke_time: Duration = Field(
+        default=300,
+        description="How long that notebook may run.",
+        examples=["5 min"],
+    )
+    keep: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="How many generations before the one in use are kept to go back to; what a program uses is never removed.",
+        examples=[2],
+    )
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
@@ -260,8 +279,8 @@ class Config(Section):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files of this machine that environments are built from, as they are named."""
-        places = (place for each in self.environments.values() for place in (each.lock, each.file) if place)
+        """The files of this machine that environments are built from or proven by, as they are named."""
+        places = (place for each in self.environments.values() for place in (each.lock, each.file, each.smoke) if place)
         return tuple(dict.fromkeys(place for place in places if not is_address(place)))
 
     @property

@@ -131,6 +131,12 @@ Place = Annotated[
         "write a path, which is taken from the hub's folder where it does not start with /, or an https:// address",
     ),
 ]
+NotebookPath = Annotated[
+    str,
+    Matching(
+        r"(?![A-Za-z]+:)[^\x00-\x1f]*[^\x00-\x1f/]\.ipynb", "is not a notebook", "write a path such as notebooks/smoke.ipynb"
+    ),
+]
 PluginName = Annotated[
     str,
     Matching(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "is not a plugin's name", "write a name such as hubd-announcement"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
-from hubd.flow import record, status
+from hubd.flow import environments, rebuild, record, rollback, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
@@ -27,6 +27,9 @@ ASKED = "asked by the command line"
 # Said now and then where there is nothing else to say: whoever has left is noticed, and takes nobody's place.
 ALIVE: Message = {"alive": True}
 
+Wait = Callable[[tuple[str, ...]], bool]
+"""Whether to wait for the jobs with these names."""
+
 
 class Control:
     """Answers the command line. wake: asks for a pass, with a reason and whether failed jobs are tried at once."""
@@ -41,6 +44,8 @@ class Control:
             yield {"heard": True}
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
+                "environments": self._environments, "rollback": self._rollback,
+                "build": self._build,
             }  # fmt: skip
             verb = request.get("do")
             if not isinstance(verb, str) or verb not in verbs:
@@ -74,11 +79,36 @@ class Control:
         if self._passes.going_since is not None:
             yield {"event": asdict(Event("say", say="waiting for the pass that is under way"))}
         forget_failures(self._make_host())
-        with self._passes.listening() as hear:
-            self._wake(ASKED)
-            yield from self._until_done(hear, wait=bool(request.get("wait")))
+        ended = yield from self._pass(ASKED, wait=lambda running: bool(request.get("wait") and running))
+        yield _done(ended.code, dict(ended.summary))
 
-    def _until_done(self, hear: Callable[[], Event | Ended | None], *, wait: bool) -> Iterator[Message]:
+    def _rollback(self, request: Message) -> Iterator[Message]:
+        host, name, to = self._make_host(), plain(str(request.get("name")), 100), request.get("to")
+        decided = rollback.decide(host, name, to=to if isinstance(to, int) else 0, undo=bool(request.get("undo")))
+        # Also where it was decided before: the pass of whoever did so may not have come so far yet.
+        ended = yield from self._pass(f"rollback of {name!r}")
+        if "error" in ended.summary:
+            yield _done(ended.code, dict(ended.summary))
+            return
+        yield _done(ExitCode.DONE, rollback.came_out(host, decided))
+
+    def _build(self, request: Message) -> Iterator[Message]:
+        host, wait = self._make_host(), bool(request.get("wait"))
+        asked = rebuild.ask(host, plain(str(request.get("name")), 100))
+        ended = yield from self._pass(f"build of {asked.name!r}", wait=lambda running: wait and asked.job in running)
+        if "error" in ended.summary:
+            yield _done(ended.code, dict(ended.summary))
+            return
+        code, told = rebuild.came_out(host, asked)
+        yield _done(code, told)
+
+    def _pass(self, reason: str, wait: Wait = lambda running: False) -> Generator[Message, None, Ended]:
+        """Ask for a pass and tell what happens in it, and in those after it for as long as `wait` says so of its jobs."""
+        with self._passes.listening() as hear:
+            self._wake(reason)
+            return (yield from self._until_done(hear, reason, wait))
+
+    def _until_done(self, hear: Callable[[], Event | Ended | None], reason: str, wait: Wait) -> Generator[Message, None, Ended]:
         mine = False
         made: list[Ended] = []
         while True:
@@ -86,15 +116,13 @@ class Control:
             if message is None:
                 yield ALIVE
             elif isinstance(message, Event):
-                mine = mine or (message.kind == "pass" and ASKED in message.say)
+                mine = mine or (message.kind == "pass" and reason in message.say)
                 if mine:
                     yield {"event": asdict(message)}
             elif mine:
                 made.append(message)
-                if not (wait and message.running and not self._passes.stop.is_set()):
-                    ended = together(made)
-                    yield _done(ended.code, dict(ended.summary))
-                    return
+                if self._passes.stop.is_set() or not wait(message.running):
+                    return together(made)
 
     def _status(self, request: Message) -> Iterator[Message]:
         host = self._make_host()
@@ -104,6 +132,10 @@ class Control:
             now=host.clock(), change_waits=self._passes.change_waits(host.layout),
         )  # fmt: skip
         yield _done(ExitCode.DONE, told)
+
+    def _environments(self, request: Message) -> Iterator[Message]:
+        host, name = self._make_host(), request.get("name")
+        yield _done(ExitCode.DONE, environments.whole(host, plain(str(name), 100)) if name else environments.short(host))
 
     def _follow(self, request: Message) -> Iterator[Message]:
         with self._passes.listening() as hear:

@@ -15,11 +15,10 @@ from hubd.host import files
 from hubd.layout import HUB_SECRETS, Layout
 from hubd.resources.secret import DIGITS
 
-# Bytes of a lock or an environment.yml.
+# Bytes of a lock, an environment.yml or a notebook.
 LONGEST = 8 * 1024 * 1024
 
 Facts = dict[str, dict[str, Any]]
-
 
 def read(layout: Layout, config: Config) -> Facts:
     """All facts by name.
@@ -27,7 +26,8 @@ def read(layout: Layout, config: Config) -> Facts:
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
     `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
-    are built from, by the place that the config names: `text`, or `why` it cannot be read. All others were recorded by resources.
+    are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read.
+    All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"

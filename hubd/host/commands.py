@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from hubd.errors import CommandFailed, HubdError
 
@@ -101,6 +101,25 @@ class Commands:
             raise HubdError(f"the program {argv[0]} is not on this machine", why=str(error)) from error
         except (OSError, KeyError) as error:  # KeyError: there is no such account
             raise HubdError(f"{argv[0]} could not be started", why=str(error), retry=True) from error
+
+
+def become(argv: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Go on as another program, found by the PATH in `environment`. Raises HubdError when that is not possible."""
+    try:
+        os.execvpe(argv[0], argv, dict(environment))  # noqa: S606  # no shell is wanted
+    except FileNotFoundError as error:
+        raise HubdError(f"there is no program {argv[0]}") from error
+    except OSError as error:
+        raise HubdError(f"{argv[0]} could not be started", why=error.strerror or str(error)) from error
+
+
+def become_shell(start: str, environment: Mapping[str, str]) -> NoReturn:
+    """Go on as an interactive bash that begins with the lines `start` in place of ~/.bashrc."""
+    # A file without a name: there is no place where every person may write and nobody else may read.
+    lines = os.memfd_create("hubd-env", 0)  # 0: it stays open in the shell, which reads it as /dev/fd/…
+    with os.fdopen(lines, "w", closefd=False) as stream:
+        stream.write(start)
+    become(("bash", "--rcfile", f"/dev/fd/{lines}", "-i"), environment)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -53,6 +53,14 @@ def look(path: Path, *, names: bool = True) -> Found | None:
     return Found(kind, mode, owner, group, status.st_size, target, status.st_uid)
 
 
+def changed_at(path: Path) -> int | None:
+    """When the folder or file at `path` itself was changed last, in nanoseconds since the epoch; None where there is none."""
+    try:
+        return path.lstat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def is_program(path: Path) -> bool:
     """Whether there is a file at `path`, behind links too, that may be run."""
     try:

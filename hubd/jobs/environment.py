@@ -1,17 +1,19 @@
-"""The job that builds one generation of an environment: install, prove with a cell, save its lock, mark."""
+"""The job that builds one generation of an environment: install, prove with a notebook, save its lock, seal, mark."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hubd.errors import HubdError, last_line
 from hubd.host import files
+from hubd.jobs.activation import activation
 from hubd.jobs.asked import asked
+from hubd.jobs.prove import prove
+from hubd.jobs.seal import seal
+from hubd.jobs.shared import refuse_changes
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
@@ -19,8 +21,6 @@ from hubd.tools.lock import Lock, lock_text
 
 # Beside the mark: exactly what the generation consists of.
 LOCK = ".hubd-lock.yaml"
-
-SMOKE = Path(__file__).with_name("smoke_kernel.py")
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
@@ -40,31 +40,18 @@ def build(work: Work) -> None:
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
-    activation = {"CONDA_PREFIX": str(prefix)}
+    variables: dict[str, str] = {}
     if work.spec["smoke"]:
-        _prove(work, prefix)
+        refuse_changes(prefix, work.spec["environment"])
+        variables = activation(work, prefix)
+        prove(work, prefix, variables)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
-    _mark(work, prefix, activation)
+    _mark(work, prefix, variables, seal(prefix))
 
 
-def _mark(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
+def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:
     """The last thing of a build: whoever finds it finds a whole generation."""
     said = {key: work.spec[key] for key in ("digest", "number", "manager")}
-    mark = {**said, "built": int(time.time()), "activation": dict(activation)}
-    files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o644)
-
-
-def _prove(work: Work, prefix: Path) -> None:
-    """A generation counts only when its kernel ran a cell."""
-    work.phase("starting its kernel and running a cell")
-    language = str(work.spec["smoke"])
-    path = f"{prefix / 'bin'}:{os.defpath}"
-    python = prefix / "bin/python" if language == "python" else work.path("uv").with_name("python")
-    argv = (str(python), "-I", str(SMOKE), str(prefix), language)
-    result = work.commands.run(argv, check=False, timeout=180, environment={"PATH": path, "HOME": str(work.path("cache"))})
-    if result.code != 0:
-        raise HubdError(
-            "its kernel does not run a cell",
-            why=last_line(result.err or result.out),
-            fix="Add the kernel's package (ipykernel for Python), or read the log for what it says at its start.",
-        )
+    mark = {**said, "built": int(time.time()), "activation": dict(activation), "sealed": dict(sealed)}
+    files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o444)
+    prefix.chmod(0o555)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hubd.errors import CommandFailed
+from hubd.errors import CommandFailed, HubdError
 from hubd.host.commands import Commands, Result
 from hubd.host.web import Web
 from hubd.tools.job_limits import JobLimits, took_too_long
@@ -45,12 +45,27 @@ class Work:
         Raises HubdError when the job's time is over, which ends the program. systemd would end the whole job then; where
         there is none, nobody else does.
         """
-        limits = JobLimits(**self.spec["limits"])
-        left = max(0.0, self.began + limits.time - time.monotonic())
         try:
-            return self.commands.run(argv, check=False, timeout=left, environment=environment, line=_log)
+            return self.commands.run(argv, check=False, timeout=self.left, environment=environment, line=_log)
         except CommandFailed as error:
-            raise took_too_long(str(self.spec["job"]), limits, self.doing()) from error
+            raise self._too_long() from error
+
+    @property
+    def left(self) -> float:
+        """What is left of the job's time, in seconds; 0 when it is over."""
+        return max(0.0, self.began + self._limits.time - time.monotonic())
+
+    def check_time(self) -> None:
+        """Raise HubdError when the job's time is over, for those who give a program less time than that."""
+        if not self.left:
+            raise self._too_long()
+
+    @property
+    def _limits(self) -> JobLimits:
+        return JobLimits(**self.spec["limits"])
+
+    def _too_long(self) -> HubdError:
+        return took_too_long(str(self.spec["job"]), self._limits, self.doing())
 
 
 def _log(line: str) -> None:

@@ -11,15 +11,14 @@ from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.parts.written import Written, outlived, written
 from hubd.resources.base import Resource
+from hubd.resources.choices import REBUILDS, ROLLBACKS, EndedChoices
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
+from hubd.resources.untouched import Untouched
 from hubd.tools.job_limits import JobLimits
-
-# The recorded fact with the generations that somebody went back to, by environment.
-ROLLBACKS = "rollbacks"
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -32,9 +31,16 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
         yield _conda(wanted)
+    digests = dict.fromkeys(environments, "")
     for name, each in environments.items():
         if managers[name] != "auto":
-            yield from _environment(wanted, name, each, managers[name])
+            environment = environment_of(wanted, name, each, managers[name])
+            # What is refused may be asked for again as before: a lock that cannot be read at this moment, for one.
+            digests[name] = "" if environment.refused else environment.digest
+            yield from _environment(wanted, environment, each)
+    facts = f"directory:{wanted.layout.facts}"
+    yield EndedChoices(fact=ROLLBACKS, key="instead_of", digests=tuple(digests.items()), needs=(facts,))
+    yield EndedChoices(fact=REBUILDS, key="digest", digests=tuple(digests.items()), needs=(facts,))
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
@@ -49,7 +55,8 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
     return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
 
 
-def _environment(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Iterable[Resource]:
+def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Environment:
+    """The generation that is wanted of an environment."""
     layout = wanted.layout
     folder = layout.envs / name
     generations = Generations(folder=folder, link=folder / "current")
@@ -68,6 +75,8 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         limits=job_limits(wanted),
+        notebook=asked.notebook,
+        smoke_time=each.smoke_time,
         needs=(
             f"directory:{layout.envs}",
             f"directory:{layout.cache}",
@@ -75,7 +84,11 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
             *((_conda(wanted).id,) if conda else ()),
         ),
     )
-    environment = replace(environment, held=rolled_back(wanted, environment))
+    return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))
+
+
+def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
+    layout, name, generations = wanted.layout, environment.name, environment.generations
     switch = Switch(
         environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
         touches=f"running kernels of {name} go on with what they have",
@@ -87,16 +100,29 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         touches="everybody: notebooks use it from their kernel's next start",
     )  # fmt: skip
     yield from (environment, switch, kernel)
-    yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+    yield OldGenerations(
+        generations=generations, job=environment.job, asked=environment.asked, keep=each.keep, needs=(kernel.id,)
+    )  # fmt: skip
+    yield Untouched(environment=name, generations=generations, programs=environment.asked.programs, needs=(switch.id,))
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:
     """The number of the generation that somebody went back to; 0 where nobody did, or since then something else is asked for."""
-    choice = wanted.facts.get(ROLLBACKS, {}).get(environment.name)
-    if not isinstance(choice, dict) or choice.get("instead_of") != environment.digest:
+    return _decided(wanted, ROLLBACKS, environment.name, instead_of=environment.digest, number="generation")
+
+
+def built_anew(wanted: Wanted, environment: Environment) -> int:
+    """The number of the newest generation when somebody asked for a new build of the same; 0 where nobody did."""
+    return _decided(wanted, REBUILDS, environment.name, digest=environment.digest, number="after")
+
+
+def _decided(wanted: Wanted, fact: str, name: str, *, number: str, **asked: str) -> int:
+    """The number that somebody decided on while this was asked for; 0 for none."""
+    decided = wanted.facts.get(fact, {}).get(name)
+    if not isinstance(decided, dict) or any(decided.get(key) != value for key, value in asked.items()):
         return 0
-    number = choice.get("generation")
-    return number if isinstance(number, int) and number > 0 else 0
+    found = decided.get(number)
+    return found if isinstance(found, int) and found > 0 else 0
 
 
 def conda_prefix(wanted: Wanted) -> Path:
@@ -137,12 +163,25 @@ def _probes(wanted: Wanted) -> tuple[str, ...]:
 def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
     choice = wanted.facts.get(CHOICE, {})
     for name, each in wanted.config.environments.items():
+        yield from _rollback_notice(wanted, name, each)
         yield from _notices_of(name, each, written(wanted, each))
     autos = [name for name, each in wanted.config.environments.items() if each.manager == "auto"]
     if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:
         yield Notice(
             f"uv builds {', '.join(autos)}, chosen on {choice.get('at')} because {choice.get('why')}",
             f"To use conda: hubd config set environments.{autos[0]}.manager conda",
+        )
+
+
+def _rollback_notice(wanted: Wanted, name: str, each: model.Environment) -> Iterable[Notice]:
+    if name not in wanted.facts.get(ROLLBACKS, {}):  # what is asked for is not read again just for this
+        return
+    manager = manager_of(wanted, each)
+    held = environment_of(wanted, name, each, manager).held if manager != "auto" else 0
+    if held:
+        yield Notice(
+            f"{name} is rolled back to generation {held}, until config.yaml asks for something else",
+            f"Forward again: hubd env rollback {name} --undo",
         )
 
 

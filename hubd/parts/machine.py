@@ -20,6 +20,7 @@ from hubd.tools.program import Program
 
 SUDOERS = Path("/etc/sudoers.d/hubd")
 COMMAND = Path("/usr/local/bin/hubd")
+ENV_COMMAND = Path("/usr/local/bin/hubd-env")
 # People's accounts have no password that sudo could ask for: they sign in through the hub or with a key.
 SUDO_RULE = f"%{ADMINS_GROUP} ALL=(ALL:ALL) NOPASSWD: ALL\n"
 
@@ -43,6 +44,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield Packages(label="base", packages=("sudo",))
     yield File(path=SUDOERS, content=SUDO_RULE.encode(), mode=0o440, meaning="sudo for admins", needs=("packages:base",))
     yield Link(path=COMMAND, target=str(layout.hub / "bin/hubd"))
+    yield Link(path=ENV_COMMAND, target=str(layout.hub / "bin/hubd-env"))
     if wanted.systemd:
         yield Unit(unit=daemon(wanted.hub, layout), needs=(f"directory:{layout.state}",))
 

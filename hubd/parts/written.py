@@ -1,10 +1,10 @@
-"""What an environment is asked to be, wherever that is written: in the config, in a lock, in an environment.yml. Pure."""
+"""What an environment is asked to be, wherever that is written: the config, a lock, an environment.yml, a notebook. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hubd.config import model
 from hubd.config.environment_file import not_usable, parse_environment_file
@@ -12,8 +12,9 @@ from hubd.config.names import is_address
 from hubd.config.problems import ConfigInvalid
 from hubd.errors import HubdError
 from hubd.hooks import Wanted
-from hubd.resources.environment import Source
+from hubd.resources.environment import NOTHING, Source
 from hubd.tools.lock import Lock, parse_lock
+from hubd.tools.notebook import Notebook, code_of, first_notebook
 from hubd.tools.uv import split_python
 
 
@@ -21,7 +22,7 @@ from hubd.tools.uv import split_python
 class Written:
     """packages, pip, channels: as `Environment` has them. source: what the build reads itself. lock: what it holds.
 
-    refused: why nothing can be built from it. notices: what of it is not used.
+    refused: why nothing can be built from it. notices: what of it is not used. notebook: what it must be able to run.
     """
 
     packages: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Written:
     lock: Lock | None = None
     refused: HubdError | None = None
     notices: tuple[str, ...] = ()
+    notebook: Notebook = NOTHING
 
 
 # Of Python 3: older ones get no mends any more. 3.10 had its last in October 2026.
@@ -51,6 +53,16 @@ def outlived(asked: Written) -> str:
 
 def written(wanted: Wanted, each: model.Environment) -> Written:
     """What the config asks for in an environment, with the files that it names as they were found."""
+    found = _packages(wanted, each)
+    if not each.smoke:
+        return replace(found, notebook=first_notebook(each.kernel.language))
+    try:
+        return replace(found, notebook=_notebook(each.smoke, _text(wanted, each.smoke, None)))
+    except HubdError as error:
+        return replace(found, notebook=Notebook(each.smoke), refused=found.refused or error)
+
+
+def _packages(wanted: Wanted, each: model.Environment) -> Written:
     channels = each.channels or wanted.config.conda.channels
     kind, place = ("lock", each.lock) if each.lock else ("file", each.file)
     if not place:
@@ -92,6 +104,14 @@ def _file(place: str, text: str, each: model.Environment, channels: tuple[str, .
     own = each.channels or found.channels or channels
     notices = tuple(f"{place}: {notice}" for notice in found.notices)
     return Written(packages=found.packages, pip=(*found.pip, *each.pip), channels=own, notices=notices)
+
+
+def _notebook(place: str, text: str) -> Notebook:
+    try:
+        return Notebook(place, code_of(text))
+    except HubdError as error:
+        fix = "Correct it, or name another one in `smoke`."
+        raise HubdError(f"{place} cannot be used: {error.what}", why=error.why, fix=fix) from error
 
 
 def _digest(text: str) -> str:

@@ -13,6 +13,9 @@ from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.tools.notebook import Notebook
+
+NOTHING = Notebook("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,14 @@ class Environment(Resource):
     """A generation of what is asked for, whole and proven; `Switch` puts it in place.
 
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
+    after: see `Asked`.
     packages: as the manager writes them. pip: as pip writes them, from PyPI. source: a lock or a file instead of packages.
-    refused: what is wrong with that. frozen: whether any generation will do. manager: conda or uv.
+    refused: what is wrong with that, or with the notebook. frozen: whether any generation will do. manager: conda or uv.
     requirements: a hash-locked list instead of packages.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`. limits: of the build; what is built does not depend on them.
-    conda: conda's own prefix. smoke: the language whose kernel must run a cell before a build counts; empty: none.
+    conda: conda's own prefix. smoke: the language whose kernel must run `notebook` before a build counts; empty: none.
+    smoke_time: how long that may take, seconds.
     """
 
     kind = "environment"
@@ -56,6 +61,7 @@ class Environment(Resource):
     environment: str
     generations: Generations
     held: int = 0
+    after: int = 0
     manager: str
     packages: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
@@ -67,6 +73,8 @@ class Environment(Resource):
     channels: tuple[str, ...] = ()
     conda: Path | None = None
     smoke: str = "python"
+    notebook: Notebook = NOTHING
+    smoke_time: int = 300
     drop: tuple[str, ...] = ()
     cache: str = "environments"
     programs: tuple[str, ...] = ()
@@ -79,16 +87,17 @@ class Environment(Resource):
     @property
     def digest(self) -> str:
         """Twelve digits that change when anything that is asked for changes."""
-        asked = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels), self.smoke, list(self.drop)]
+        asked: list[object] = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels)]
         source = self.source
         asked += [sorted(self.pip), [source.kind, source.sha256, str(source.channels)] if source else []]
+        asked += [self.smoke, [(cell.source, cell.tags) for cell in self.notebook.cells], list(self.drop)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
     @property
     def asked(self) -> Asked:
         """What makes a generation the right one."""
         programs = ("R" if self.smoke == "R" else "python", *self.programs)
-        return Asked(digest=self.digest, held=self.held, frozen=self.frozen, programs=programs)
+        return Asked(digest=self.digest, held=self.held, after=self.after, frozen=self.frozen, programs=programs)
 
     @property
     def job(self) -> str:
@@ -136,6 +145,7 @@ class Environment(Resource):
         pythons = host.layout.envs / f".pythons-{self.cache}"
         spec = {
             "do": "environment",
+            "environment": self.environment,
             "digest": self.digest,
             "number": number,
             "prefix": str(prefix),
@@ -150,6 +160,10 @@ class Environment(Resource):
             "uv": str(host.layout.hub / "bin/uv"),
             "pythons": str(pythons),
             "smoke": self.smoke,
+            "notebook": self.notebook.path,
+            # Its cells and not its path: the account that builds need not be able to read it.
+            "cells": [{"source": cell.source, "tags": cell.tags} for cell in self.notebook.cells],
+            "smoke_time": self.smoke_time,
             "drop": list(self.drop),
             "mark": MARK,
         }

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hubd.resources.job import job_unit
 MARK = ".hubd-generation.json"
 # Builds run other people's code, so what a mark says is read with bounds.
 LONGEST_MARK = 256 * 1024
+MOST_FOLDERS = 50
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -28,7 +29,8 @@ class Generation:
     """One finished build.
 
     digest: of what was asked for. manager: what built it. built: when, in seconds since the epoch.
-    activation: the variables that programs of this environment need.
+    activation: the variables that programs of this environment need. sealed: folders below `path`, and when each was changed
+    last at the end of the build, in nanoseconds.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Generation:
     manager: str = ""
     built: float = 0.0
     activation: Mapping[str, str] = field(default_factory=dict)
+    sealed: Mapping[str, int] = field(default_factory=dict)
 
     def lost(self, programs: tuple[str, ...]) -> str:
         """The first of these programs that is not there any more; empty when all are."""
@@ -47,12 +50,14 @@ class Generation:
 class Asked:
     """What makes a generation the right one.
 
-    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. frozen: whether any
-    will do where there is none of these. programs: what must be in its `bin`.
+    digest: of what is asked for. held: the number of an older one that was chosen instead; 0 for none. after: those up to
+    this number do not count, as somebody asked for a new build. frozen: whether any will do where there is none of these.
+    programs: what must be in its `bin`.
     """
 
     digest: str
     held: int = 0
+    after: int = 0
     frozen: bool = False
     programs: tuple[str, ...] = ()
 
@@ -79,8 +84,12 @@ class Generations:
 
     def right(self, asked: Asked) -> tuple[Generation, ...]:
         """Those that were built for what is asked for, the best first; something of them may be lost since."""
+
+        def counts(each: Generation) -> bool:
+            return each.number == asked.held or (each.digest == asked.digest and each.number > asked.after)
+
         finished = self.finished()
-        found = [each for each in finished if each.number == asked.held or each.digest == asked.digest]
+        found = [each for each in finished if counts(each)]
         if asked.frozen and not found:
             current = self.switched_on()
             found = sorted(finished, key=lambda each: each.number != current)
@@ -102,7 +111,8 @@ class Generations:
         texts = {key: said[key] for key in ("digest", "manager") if isinstance(said.get(key), str)}
         built = said.get("built")
         when = float(built) if isinstance(built, int | float) and 0 <= built < 10**12 else 0.0
-        return Generation(number, path, **texts, built=when, activation=_variables(said.get("activation")))
+        variables, folders = _variables(said.get("activation")), _folders(said.get("sealed"))
+        return Generation(number, path, **texts, built=when, activation=variables, sealed=folders)
 
     def switched_on(self) -> int:
         """The number of the one that is switched on, whether it is still there or not; 0 for none."""
@@ -147,6 +157,13 @@ def _variables(value: Any) -> dict[str, str]:
     }
 
 
+def _folders(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > MOST_FOLDERS:
+        return {}
+    inside = {name: when for name, when in value.items() if isinstance(when, int) and not name.startswith("/")}
+    return {name: when for name, when in inside.items() if ".." not in Path(name).parts and "\0" not in name}
+
+
 @dataclass(frozen=True, slots=True)
 class SeenOld:
     """surplus: names of what nobody needs. used: of those, what a process still runs from."""
@@ -159,13 +176,15 @@ class SeenOld:
 class OldGenerations(Resource):
     """Old generations are cleared: all but the newest `keep` besides the one that is switched on, and never one in use.
 
-    job: the job that builds them; while it runs, what is not finished is left alone.
+    job: the job that builds them; while it runs, what is not finished is left alone. asked: what is asked for stays, too, where
+    an older one is switched on instead.
     """
 
     kind = "old-generations"
 
     generations: Generations
     job: str
+    asked: Asked | None = None
     keep: int = 2
 
     @property
@@ -176,7 +195,8 @@ class OldGenerations(Resource):
         names, finished = self.generations.others(), self.generations.finished()
         current = self.generations.switched_on()
         past = [each.path.name for each in finished if each.number != current]
-        kept = {self.generations.path(current).name, *past[: self.keep]}
+        asked = self.generations.chosen(replace(self.asked, held=0)) if self.asked else 0
+        kept = {self.generations.path(number).name for number in (current, asked)} | set(past[: self.keep])
         surplus = [name for name in names if name not in kept]
         if surplus and host.init.state(job_unit(self.job)).is_going:
             surplus = [name for name in surplus if name in past]

@@ -143,10 +143,16 @@ def is_due(seen: SeenJob) -> bool:
     """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time."""
     if seen.failure is None:
         return True
+    return seen.now >= next_try(seen) or seen.now < _number(seen.failure, "ended")  # the clock was set back
+
+
+def next_try(seen: SeenJob) -> float:
+    """When a job that failed is tried again, in seconds since the epoch; 0 where nothing failed."""
+    if seen.failure is None:
+        return 0.0
     tries, ended = _number(seen.failure, "tries"), _number(seen.failure, "ended")
-    wait = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
-    passed = seen.now - ended
-    return passed >= wait or passed < 0  # the clock was set back
+    wait: float = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
+    return ended + wait
 
 
 def failure_of(seen: SeenJob, fix: str) -> HubdError:
@@ -156,14 +162,15 @@ def failure_of(seen: SeenJob, fix: str) -> HubdError:
     return HubdError(words["what"] or "the job failed", why=words["why"], fix=words["fix"] or fix, retry=True)
 
 
-def forget_failures(host: Host) -> None:
-    """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it."""
+def forget_failures(host: Host, only: str = "") -> None:
+    """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it. only: this one."""
     # By what hubd itself started, and not by what lies among the reports.
     for job in orders(host.layout):
-        with _one_at_a_time(host.layout, f"forgetting how the job {job} ended"):
-            if not host.init.look(job_unit(job)).is_going:
-                files.clear(report_folder(host.layout, job))
-                files.remove(order_path(host.layout, job))
+        if only in ("", job):
+            with _one_at_a_time(host.layout, f"forgetting how the job {job} ended"):
+                if not host.init.look(job_unit(job)).is_going:
+                    files.clear(report_folder(host.layout, job))
+                    files.remove(order_path(host.layout, job))
 
 
 def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:

@@ -28,7 +28,8 @@ def kernelspec(prefix: Path, variables: Mapping[str, str], *, title: str, langua
         "argv": kernel_argv(prefix, language),
         "display_name": title,
         "language": language,
-        "env": activated(prefix, variables),
+        # jupyter_client puts the variables of the server in where it finds a `$`.
+        "env": {name: value.replace("$", "$$") for name, value in activated(prefix, variables).items()},
         "metadata": {"debugger": language == "python"},
     }
     return json.dumps(spec, indent=1).encode() + b"\n"

@@ -97,6 +97,10 @@ def small_packages() -> Iterator[Package]:
     failing = Package("hubd-test-postlink", "1.0", depends=("python",))
     failing.add("bin/.hubd-test-postlink-post-link.sh", b"#!/bin/sh\necho boom >&2\nexit 3\n", executable=True)
     yield failing
+    active = Package("hubd-test-activate", "1.0", noarch="generic")
+    active.add("etc/conda/activate.d/hubd-test.sh", b'export HUBD_TEST_DATA="$CONDA_PREFIX/share/data of $CONDA_DEFAULT_ENV"\n')
+    active.add("etc/conda/activate.d/zz-broken.sh", b"echo boom >&2\nexit 3\n")
+    yield active
     big = Package("hubd-test-big", "1.0", noarch="generic")
     big.add("share/hubd-test-big/data", b"0123456789abcdef" * 4_000_000)
     yield big

@@ -1,0 +1,14 @@
+"""`hubd env …`: the environments, one command for each thing that can be asked of them."""
+
+from __future__ import annotations
+
+import click
+
+from hubd.cli.env_change import build, rollback
+from hubd.cli.env_look import list_environments, show, why
+
+env_commands = click.Group(
+    "env",
+    help="Look at environments, go back to an older generation, build anew.",
+    commands=(build, list_environments, rollback, show, why),
+)

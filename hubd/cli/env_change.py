@@ -1,0 +1,146 @@
+"""`hubd env rollback` and `build`: decisions about environments, made by the daemon, or here where none runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from hubd.cli.client import daemon_answers, talk
+from hubd.cli.env_names import answered, complete_environment
+from hubd.cli.passes import Progress, make_here
+from hubd.errors import ExitCode
+from hubd.layout import Layout
+from hubd.show import error_lines
+
+Told = Mapping[str, Any]
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_environment)
+@click.option("--to", type=click.IntRange(1), help="The number of a generation, as `hubd env show` has it.")
+@click.option("--undo", is_flag=True, help="Forward again, to what config.yaml asks for.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, as_json: bool) -> None:
+    """Switch the environment NAME back to the generation before, now; what runs keeps what it has.
+
+    It stays there until config.yaml asks for something else, or until --undo.
+    """
+    if to and undo:
+        raise click.UsageError("--to and --undo exclude each other.")
+    layout: Layout = ctx.obj.layout
+    hear = (lambda event: None) if as_json else Progress().hear
+    if daemon_answers(layout):
+        found = answered(*talk(layout, {"do": "rollback", "name": name, "to": to, "undo": undo}, hear))
+    else:
+        found = _rollback_here(layout, hear, name, to=to or 0, undo=undo)
+    _print(found, rollback_lines(found), as_json=as_json)
+
+
+def _rollback_here(layout: Layout, hear: Callable[[Told], None], name: str, *, to: int, undo: bool) -> dict[str, Any]:
+    from hubd.flow.rollback import came_out, decide
+    from hubd.host import local_host
+
+    decided = decide(local_host(layout), name, to=to, undo=undo)
+    ended = make_here(layout, hear)
+    answered(ended.code, dict(ended.summary))
+    return came_out(local_host(layout), decided)
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_environment)
+@click.option("--no-wait", is_flag=True, help="Do not follow the build; it goes on by itself.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
+@click.pass_context
+def build(ctx: click.Context, name: str, *, no_wait: bool, as_json: bool) -> None:
+    """Build the environment NAME anew, though nothing else is asked for: to take newer versions, or after a hand edit.
+
+    It ends a rollback. The build goes on when this command is interrupted; people keep what they have until it is proven.
+    """
+    layout: Layout = ctx.obj.layout
+    with _following(name, quiet=as_json) as hear:
+        if daemon_answers(layout):
+            code, found = talk(layout, {"do": "build", "name": name, "wait": not no_wait}, hear)
+        else:
+            code, found = _build_here(layout, hear, name, wait=not no_wait)
+    _print(answered(code, found), build_lines(found), as_json=as_json)
+    ctx.exit(code)
+
+
+def _build_here(layout: Layout, hear: Callable[[Told], None], name: str, *, wait: bool) -> tuple[ExitCode, dict[str, Any]]:
+    from hubd.flow.rebuild import ask, came_out
+    from hubd.host import local_host
+
+    asked = ask(local_host(layout), name)
+    ended = make_here(layout, hear, wait=lambda running: wait and asked.job in running)
+    answered(ended.code, dict(ended.summary))
+    return came_out(local_host(layout), asked)
+
+
+@contextlib.contextmanager
+def _following(name: str, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
+    """What hears of one build: a line that changes in place where a person watches, else a line for each phase."""
+    lines = Progress()
+    if quiet or not sys.stdout.isatty():
+        yield lambda event: None if quiet or _is_of_another(event, name) else lines.hear(event)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console().status(Text(f"{name}: starting")) as status:
+
+        def hear(event: Told) -> None:
+            if event.get("kind") != "job":
+                lines.hear(event)
+            elif not _is_of_another(event, name):
+                status.update(Text(f"{name}: {event['say']}"))
+
+        yield hear
+
+
+def _is_of_another(event: Told, name: str) -> bool:
+    return event.get("kind") == "job" and event.get("id") != f"env-{name}"
+
+
+def build_lines(found: Told) -> Iterator[str]:
+    """How a build that was asked for came out."""
+    if found["trouble"]:
+        yield from error_lines(found["trouble"])
+        yield f"All of it: hubd env why {found['name']}"
+    elif found["generation"] != found["before"] and found["state"] == "right":
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}"
+    else:
+        yield f"{found['name']}: {found['state']}{', ' if found['say'] else ''}{found['say']}"
+        yield f"Follow it: hubd logs -f job-env-{found['name']}"
+
+
+def _print(found: Told, lines: Iterable[str], *, as_json: bool) -> None:
+    for line in (json.dumps(found, indent=1),) if as_json else lines:
+        click.echo(line)
+
+
+def rollback_lines(found: Told) -> Iterator[str]:
+    """How a rollback came out."""
+    if found["unchanged"]:
+        yield f"{found['unchanged']}; nothing changed."
+        return
+    if found["before"] != found["generation"]:
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_kept(found)}"
+    else:
+        yield f"{found['name']}: generation {found['generation']} stays"
+    if found["state"] == "rolled back":
+        yield f"Forward again: hubd env rollback {found['name']} --undo"
+    elif found["say"]:
+        yield f"{found['state']}: {found['say']}"
+
+
+def _kept(found: Told) -> str:
+    if not found["programs"]:
+        return ""
+    programs = "1 program that runs keeps" if found["programs"] == 1 else f"{found['programs']} programs that run keep"
+    return f"; {programs} generation {found['before']} until the end"

@@ -1,0 +1,158 @@
+"""`hubd env list`, `show` and `why`: what is there, and why something is not as it is asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hubd.cli.env_names import complete_environment, environments
+from hubd.layout import Layout
+from hubd.words import about, ago, because, day, table
+
+Told = Mapping[str, Any]
+
+
+@click.command("list")
+@click.option("--sizes", is_flag=True, help="How much of the disk each takes; this walks through all their files.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None:
+    """Show all environments: how each is, which generation is switched on, what built it, and who sees it."""
+    layout: Layout = ctx.obj.layout
+    found = environments(layout)
+    if sizes:
+        folders = {each["name"]: layout.envs / each["name"] for each in found["environments"]}
+        for each in found["environments"]:
+            each["disk"] = _disk([folders[each["name"]]])
+        found["disk"] = _disk(folders.values())
+    _print(found, list_lines(found), as_json=as_json)
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_environment)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
+    """Show the environment NAME: its generations, what runs from them, and how much of the disk each takes."""
+    found = environments(ctx.obj.layout, name)
+    for each in found["generations"]:
+        each["disk"] = _disk([Path(each["path"])])
+    _print(found, show_lines(found), as_json=as_json)
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_environment)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def why(ctx: click.Context, name: str, *, as_json: bool) -> None:
+    """Tell why the environment NAME is not as config.yaml asks: what failed, why, the cure, and the end of the build's log."""
+    found = environments(ctx.obj.layout, name)
+    _print(found, why_lines(found, time.time()), as_json=as_json)
+
+
+def _print(found: Told, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for line in lines:
+        click.echo(line)
+    for note in found["notes"]:
+        click.echo(note, err=True)
+
+
+def _disk(folders: Iterable[Path]) -> dict[str, int]:
+    from hubd.host.disk_use import disk_use
+
+    found = disk_use(folders)
+    return {"own": found.own, "shared": found.shared, "unread": found.unread}
+
+
+def list_lines(found: Told) -> Iterator[str]:
+    """All environments, a line each."""
+    rows = [("NAME", "STATE", "GENERATION", "BUILT", "BY", "KERNEL", "FOR", "OWN", "SHARED")]
+    for each in found["environments"]:
+        kernels = each["kernels"]
+        rows.append((
+            each["name"], each["state"], str(each["generation"] or ""), day(each["built"] or 0), each["manager"],
+            ", ".join(dict.fromkeys(kernel["title"] for kernel in kernels)),
+            ", ".join(dict.fromkeys(kernel["audience"] for kernel in kernels)),
+            *_sizes(each.get("disk")),
+        ))  # fmt: skip
+    if len(rows) == 1:
+        yield "There is no environment."
+        return
+    yield from table(rows if "disk" in found else [row[:7] for row in rows])
+    yield from (f"{each['name']}: {each['say']}" for each in found["environments"] if each["say"])
+    if "disk" in found:
+        own, shared = _sizes(found["disk"])
+        yield f"All together {own}, and {shared} that are also in the package cache."
+
+
+def show_lines(found: Told) -> Iterator[str]:
+    """One environment with its generations."""
+    yield f"{found['name']}: {_state(found)}"
+    yield from (f"  kernel {each['title']}, for {each['audience']}" for each in found["kernels"])
+    rows = [("GENERATION", "BUILT", "BY", "PACKAGES", "PROGRAMS", "OWN", "SHARED", "")]
+    for each in found["generations"]:
+        packages = each["lock"]["conda"] + each["lock"]["pip"]
+        rows.append((
+            str(each["number"]), day(each["built"]), each["manager"], str(packages or ""), str(each["programs"] or ""),
+            *_sizes(each["disk"]), _remarks(each),
+        ))  # fmt: skip
+    if len(rows) == 1:
+        yield "  nothing is built yet"
+        return
+    yield from (f"  {line}" for line in table(rows))
+    yield "  OWN is free when a generation goes; SHARED has a name in the package cache or in another generation, too."
+
+
+def why_lines(found: Told, now: float) -> Iterator[str]:
+    """The whole story of a failure."""
+    trouble = found["trouble"]
+    if not trouble:
+        yield f"{found['name']}: {_state(found)}; nothing failed"
+        return
+    yield f"✗ {trouble['what']}"
+    if trouble["why"]:
+        yield f"  because {because(trouble['why'])}"
+    if trouble["fix"]:
+        yield f"  {trouble['fix']}"
+    if trouble["ended"]:
+        tried = "1 try" if trouble["tries"] == 1 else f"{trouble['tries']} tries"
+        yield f"  {tried}, the last {ago(now - trouble['ended'])}; tried again {_again(trouble['next_try'] - now)}"
+    yield f"  {_meanwhile(found)}"
+    if trouble["log"]:
+        yield f"  The end of its log (all of it: hubd logs job-env-{found['name']}):"
+        yield from (f"    {line}" for line in trouble["log"])
+
+
+def _state(found: Told) -> str:
+    return f"{found['state']}, {found['say']}" if found["say"] else str(found["state"])
+
+
+def _sizes(disk: Told | None) -> tuple[str, str]:
+    if not disk:
+        return "", ""
+    least = "at least " if disk["unread"] else ""
+    return least + about(disk["own"]), least + about(disk["shared"])
+
+
+def _remarks(generation: Told) -> str:
+    remarks = (("on", "switched on"), ("asked", "as config.yaml asks"))
+    return ", ".join(words for key, words in remarks if generation[key])
+
+
+def _again(seconds: float) -> str:
+    when = f"by itself in {max(1, round(seconds / 60))} minutes" if seconds > 0 else "at the next pass"
+    return f"{when}, or at once by `hubd apply`"
+
+
+def _meanwhile(found: Told) -> str:
+    if not found["generation"]:
+        return "People have no kernel of it yet."
+    return f"People have generation {found['generation']} meanwhile."

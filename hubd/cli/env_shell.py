@@ -1,0 +1,74 @@
+"""`hubd-env NAME [COMMAND …]`: a shell or a command in an environment, with the very variables of its kernel. For everybody."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+
+import click
+
+from hubd.cli.main import run
+from hubd.errors import HubdError, UsageError
+from hubd.host import commands, files
+from hubd.layout import Layout
+from hubd.resources.generation import Generation, Generations
+from hubd.tools.kernels import activated
+from hubd.words import named
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": False})
+@click.argument("name", required=False)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...]) -> None:
+    """Open a shell in the environment NAME, or run COMMAND in it; without a name, list what there is.
+
+    Programs and variables are those that a notebook of that environment has. The exit code is that of the command.
+    """
+    layout: Layout = ctx.obj.layout
+    if not name:
+        for each in _built(layout):
+            click.echo(each)
+        return
+    found = _current(layout, name)
+    variables = activated(found.path, found.activation)
+    environment = {**os.environ, **variables}
+    if command:
+        commands.become(command, environment)
+    commands.become_shell(_start(name, variables), environment)
+
+
+def _generations(layout: Layout, name: str) -> Generations:
+    folder = layout.envs / name
+    return Generations(folder=folder, link=folder / "current")
+
+
+def _built(layout: Layout) -> list[str]:
+    return [name for name in files.children(layout.envs) if name[0] != "." and _generations(layout, name).current()]
+
+
+def _current(layout: Layout, name: str) -> Generation:
+    """The generation that is switched on. Raises HubdError where there is none."""
+    there = [each for each in files.children(layout.envs) if each[0] != "."]
+    if name not in there:
+        built = _built(layout)
+        why = f"there are {named(built, limit=30)}" if built else "none is built yet"
+        raise UsageError(f"there is no environment {name}", why=why)
+    found = _generations(layout, name).current()
+    if found is None:
+        raise HubdError(f"the environment {name} is not there yet", why="it is still being built, or its build failed",
+                        fix="Whoever runs this hub sees how far it is with `hubd status`.")  # fmt: skip
+    return found
+
+
+def _start(name: str, variables: Mapping[str, str]) -> str:
+    """What the shell begins with: the person's own settings, then again what these may have changed."""
+    exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
+    return "\n".join(("[ ! -r ~/.bashrc ] || . ~/.bashrc", *exports, f"PS1={shlex.quote(f'({name}) ')}$PS1", ""))
+
+
+def main() -> None:
+    """The program `hubd-env`."""
+    sys.exit(run(command=env_shell, name="hubd-env"))

@@ -1,0 +1,199 @@
+"""The environments of the hub as `hubd env` tells of them: looked at anew each time. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hubd.config.problems import did_you_mean
+from hubd.errors import HubdError, UsageError
+from hubd.flow import facts
+from hubd.flow.desired import desired
+from hubd.flow.environment_states import Observed, Offered, told, trouble_of
+from hubd.flow.observe import look
+from hubd.flow.plan import gap_of
+from hubd.flow.source import config_of, plugins_of, read_text
+from hubd.flow.values import Gap
+from hubd.hooks import Wanted
+from hubd.host import Host, files
+from hubd.jobs.environment import LOCK
+from hubd.resources.base import Resource
+from hubd.resources.environment import Environment
+from hubd.resources.generation import Generation, Generations
+from hubd.resources.job import job_unit, next_try, observe_job
+from hubd.resources.kernel import Kernel
+from hubd.resources.switch import Switch
+from hubd.resources.untouched import Untouched
+from hubd.tools.lock import Lock, parse_lock
+from hubd.words import named
+
+# JupyterLab's own environment is built like the declared ones, and belongs to hubd.
+OWN = "server"
+LOG_LINES = 30
+LONGEST_LOCK = 4 * 1024 * 1024
+
+
+def short(host: Host) -> dict[str, Any]:
+    """Every environment in short, as JSON values; `notes` say what could not be told and why."""
+    found, note = _all(host)
+    return {"environments": [told(each) for each in found if each.name != OWN], "notes": [note] if note else []}
+
+
+def whole(host: Host, name: str) -> dict[str, Any]:
+    """One environment with its generations and the story of its last failure. Raises UsageError for one that is not there."""
+    found, note = _all(host)
+    one = next((each for each in found if each.name == name), None)
+    if one is None:
+        raise unknown(name, [each.name for each in found if each.name != OWN])
+    generations = [_generation(host, each, one) for each in one.finished]
+    return {**told(one), "generations": generations, "trouble": _story(host, one), "notes": [note] if note else []}
+
+
+def observed(host: Host, name: str) -> Observed:
+    """One declared environment as it is now. Raises ConfigInvalid."""
+    _, resources = wanted_resources(host)
+    host.forget()
+    return _declared(host, resources, name)
+
+
+def unknown(name: str, there: Iterable[str]) -> UsageError:
+    """The error of an environment that is not there."""
+    names = sorted(there)
+    meant = did_you_mean(name, names)
+    fix = f"There are: {named(names)}." if names else "There is none: add one to config.yaml."
+    return UsageError(f"there is no environment {name!r}", fix=f"Did you mean {meant}? {fix}" if meant else fix)
+
+
+def wanted_resources(host: Host) -> tuple[Wanted, Mapping[str, Resource]]:
+    """What config.yaml and the recorded facts ask for, by id. Raises ConfigInvalid."""
+    layout = host.layout
+    text = read_text(layout)
+    plugins = plugins_of(text, layout)
+    config = config_of(text, plugins, layout)
+    wanted = Wanted(config, layout, facts.read(layout, config), systemd=host.init.enforces)
+    return wanted, {each.id: each for each in desired(wanted, plugins).resources}
+
+
+def declared_environment(resources: Mapping[str, Resource], name: str) -> Environment | None:
+    """The resource of an environment of that name."""
+    found = resources.get(f"{Environment.kind}:{name}")
+    return found if isinstance(found, Environment) else None
+
+
+def chosen_environment(host: Host, name: str) -> Environment:
+    """A declared environment that somebody decides about. Raises HubdError where there is none of that name."""
+    wanted, resources = wanted_resources(host)
+    if name not in wanted.config.environments:
+        raise unknown(name, wanted.config.environments)
+    environment = declared_environment(resources, name)
+    if environment is None:
+        raise HubdError(f"nothing of {name} is built yet", why="it is not decided whether conda or uv builds it")
+    return environment
+
+
+def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
+    """All environments, and why nobody can tell how their builds are; people without rights see what is in place."""
+    try:
+        wanted, resources = wanted_resources(host)
+    except HubdError as error:
+        note = f"Only what is in place is shown: {error}."
+    except PermissionError as error:
+        note = f"Only what is in place is shown: {error.filename} may not be read by this account."
+    else:
+        host.forget()
+        names = (*wanted.config.environments, OWN)
+        found = [_declared(host, resources, name) for name in names]
+        left = [replace(each, declared=False, programs=host.processes_using(host.layout.envs / each.name))
+                for each in _in_place(host, without=names)]  # fmt: skip
+        return (*found, *left), ""
+    return _in_place(host), note
+
+
+def _in_place(host: Host, without: Iterable[str] = ()) -> tuple[Observed, ...]:
+    """What there is below `envs`, whatever config.yaml asks for."""
+    found = []
+    for name in files.children(host.layout.envs):
+        folder = host.layout.envs / name
+        if name.startswith(".") or name in without or not folder.is_dir():
+            continue
+        generations = Generations(folder=folder, link=folder / "current")
+        seen = Observed(name=name, declared=None, current=generations.switched_on(), finished=generations.finished())
+        if seen.current or seen.finished:
+            found.append(seen)
+    return tuple(found)
+
+
+def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Observed:
+    environment = declared_environment(resources, name)
+    if environment is None:  # conda or uv: nobody has decided yet
+        return Observed(name=name, declared=True, manager="auto", pending=("find out whether conda can be had, else use uv",))
+    generations = environment.generations
+    kernels = [each for each in resources.values() if isinstance(each, Kernel) and each.environment == name]
+    others = [each for each in resources.values() if isinstance(each, Switch) and each.environment == name]
+    gap = _gap(host, environment)
+    return Observed(
+        name=name,
+        declared=True,
+        manager=environment.manager,
+        digest=environment.digest,
+        limits=environment.limits,
+        held=environment.held,
+        current=generations.switched_on(),
+        finished=generations.finished(),
+        kernels=tuple(Offered(each.title, each.audience) for each in kernels),
+        gap=gap,
+        lacks=tuple(_lacks(host, environment, resources)) if gap else (),
+        pending=tuple(step.say for each in (*others, *kernels) if (found := _gap(host, each)) for step in found.steps),
+        touched=_gap(host, resources[f"{Untouched.kind}:{name}"]) if f"{Untouched.kind}:{name}" in resources else None,
+    )
+
+
+def _gap(host: Host, resource: Resource) -> Gap | None:
+    return gap_of(resource, look(host, resource))
+
+
+def _lacks(host: Host, environment: Environment, resources: Mapping[str, Resource]) -> Iterable[tuple[str, HubdError]]:
+    """What the build waits for and that failed."""
+    for need in environment.needs:
+        gap = _gap(host, resources[need])
+        if gap is not None and gap.error is not None:
+            yield need, gap.error
+
+
+def _generation(host: Host, generation: Generation, seen: Observed) -> dict[str, Any]:
+    lock = _lock(generation)
+    return {
+        "number": generation.number,
+        "path": str(generation.path),
+        "manager": generation.manager,
+        "digest": generation.digest,
+        "built": generation.built,
+        "on": generation.number == seen.current,
+        "asked": bool(seen.digest) and generation.digest == seen.digest,
+        "programs": host.processes_using(generation.path),
+        "lock": {"platform": lock.platform, "python": lock.python, "conda": len(lock.conda), "pip": len(lock.pip)},
+    }
+
+
+def _lock(generation: Generation) -> Lock:
+    """The saved lock of a generation; an empty one where there is none that can be read: a build may have written anything."""
+    try:
+        return parse_lock((files.read(generation.path / LOCK, follow=False, most=LONGEST_LOCK) or b"").decode(errors="replace"))
+    except HubdError:
+        return Lock(manager="", platform="")
+
+
+def _story(host: Host, seen: Observed) -> dict[str, Any] | None:
+    """The whole story of why an environment is not as it is asked for: what, why, fix, the log's end, the next try."""
+    trouble = trouble_of(seen)
+    if trouble is None:
+        return None
+    job = f"env-{seen.name}"
+    told_by_job = observe_job(host, job, complete=seen.gap is None, digest=seen.digest, limits=seen.limits)
+    failure = told_by_job.failure or {}
+    log = host.init.log(job_unit(job), lines=LOG_LINES) if failure else ()
+    return {
+        "what": trouble.what, "why": trouble.why, "fix": trouble.fix,
+        "tries": failure.get("tries", 0), "ended": failure.get("ended", 0), "next_try": next_try(told_by_job), "log": list(log),
+    }  # fmt: skip

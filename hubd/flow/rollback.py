@@ -1,0 +1,65 @@
+"""Going back to an older generation: the decision is recorded, and the next pass switches as for any other wish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hubd.errors import HubdError
+from hubd.flow.environment_states import told
+from hubd.flow.environments import chosen_environment, observed
+from hubd.flow.rollback_choice import Before, Choice, choice
+from hubd.host import Host
+from hubd.resources import choices
+from hubd.resources.environment import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What somebody decided about an environment. before: the generation that was switched on."""
+
+    name: str
+    before: int
+    choice: Choice
+
+
+def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided:
+    """Record which generation is to be switched on; a pass does it. Raises HubdError, and then nothing was recorded."""
+    with choices.deciding(host.layout):
+        environment = chosen_environment(host, name)
+        before = _before(environment)
+        chosen = choice(before, to=to, undo=undo)
+        if not chosen.unchanged:
+            decided = choices.read(host.layout, choices.ROLLBACKS)
+            decided.pop(name, None)
+            if chosen.generation:
+                decided[name] = {"generation": chosen.generation, "instead_of": environment.digest}
+            choices.write(host.layout, choices.ROLLBACKS, decided)
+        return Decided(name, before.current, chosen)
+
+
+def _before(environment: Environment) -> Before:
+    generations, programs = environment.generations, environment.asked.programs
+    lost = {each.number: each.lost(programs) for each in generations.finished()}
+    return Before(
+        name=environment.environment,
+        current=generations.switched_on(),
+        held=environment.held,
+        asked=generations.chosen(replace(environment.asked, held=0)),
+        whole=tuple(number for number, what in lost.items() if not what),
+        broken={number: what for number, what in lost.items() if what},
+    )
+
+
+def came_out(host: Host, decided: Decided) -> dict[str, Any]:
+    """How it came out after the pass, as JSON values. Raises HubdError where the wrong generation is still switched on."""
+    seen = observed(host, decided.name)
+    now = told(seen)
+    meant = decided.choice.generation
+    if now["state"] == "waiting" or (meant and seen.current != meant):
+        raise HubdError(
+            f"{decided.name} is still at generation {seen.current}", why=now["say"], fix="See `hubd status`.", retry=True
+        )
+    left = host.layout.envs / decided.name / str(decided.before)
+    programs = host.processes_using(left) if decided.before and decided.before != seen.current else 0
+    return {**now, "before": decided.before, "programs": programs, "unchanged": decided.choice.unchanged}

@@ -1,0 +1,72 @@
+"""Which generation of an environment is meant when somebody goes back, or forward again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hubd.errors import HubdError, UsageError
+from hubd.words import named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """How an environment is before somebody decides.
+
+    current: the generation that is switched on; 0 for none. held: the one that somebody went back to before.
+    asked: the one that config.yaml's own wish would switch on; 0 while it is not built. whole: the numbers that can be
+    switched on, the newest first. broken: what the others lack, by number.
+    """
+
+    name: str
+    current: int = 0
+    held: int = 0
+    asked: int = 0
+    whole: tuple[int, ...] = ()
+    broken: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """generation: what is switched on from now on, whatever config.yaml asks for; 0 for what it asks for.
+
+    unchanged: why there is nothing to do; empty where there is.
+    """
+
+    generation: int
+    unchanged: str = ""
+
+
+def choice(before: Before, *, to: int = 0, undo: bool = False) -> Choice:
+    """What is meant. to: a number that was asked for. Raises HubdError where there is no such way."""
+    if undo:
+        return Choice(0, "" if before.held else f"{before.name} is not rolled back")
+    return _named(before, to) if to else _older(before)
+
+
+def _older(before: Before) -> Choice:
+    # Two who press the button at once mean the same step back, not two.
+    if before.held:
+        further = [number for number in before.whole if number < before.held]
+        more = f"; further back: --to {further[0]}" if further else ""
+        return Choice(before.held, f"{before.name} is rolled back to generation {before.held} already{more}")
+    older = [number for number in before.whole if number < before.current]
+    if older:
+        return Choice(older[0])
+    raise HubdError(
+        f"{before.name} has no older generation to go back to",
+        why=f"generation {before.current} is the oldest that is whole" if before.current else "nothing is built yet",
+        fix=f"How many are kept is said by environments.{before.name}.keep.",
+    )
+
+
+def _named(before: Before, to: int) -> Choice:
+    there = named([str(number) for number in before.whole], limit=20)
+    if to in before.broken:
+        why = f"its {before.broken[to]} is gone"
+        raise HubdError(f"generation {to} of {before.name} is not whole", why=why, fix=f"Those that are: {there or 'none'}.")
+    if to not in before.whole:
+        raise UsageError(f"{before.name} has no generation {to}", fix=f"There are: {there}." if there else "There is none yet.")
+    if to == before.asked:
+        return Choice(0, "" if before.held else f"generation {to} of {before.name} is what config.yaml asks for already")
+    return Choice(to, f"{before.name} is rolled back to generation {to} already" if to == before.held else "")

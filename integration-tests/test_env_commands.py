@@ -1,0 +1,131 @@
+"""`hubd env` on a real machine: back and forward again under a running kernel, and the story of a build that fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from hub import KERNEL, HubMachine
+from hubclient import Server
+
+CONFIG = "/opt/hub/config.yaml"
+WHERE = "import sys; print(sys.prefix)"
+
+
+@pytest.fixture(scope="module")
+def server(hub_machine: HubMachine) -> Server:
+    """Ada's server on a machine with two generations of the environment: the second has one package more."""
+    hub_machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "toolz")
+    done = hub_machine.hubd("apply", "--yes", "--wait", timeout=900)
+    assert done.code == 0, done
+    return hub_machine.sign_in("ada").start_server()
+
+
+def told(machine: HubMachine, *words: str, user: str = "root") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(machine.hubd("env", *words, "--json", user=user).out)
+    return found
+
+
+def prefix(number: int) -> str:
+    return f"/opt/hub/envs/{KERNEL}/{number}\n"
+
+
+def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, server: Server) -> None:
+    kernel = server.start_kernel(KERNEL)
+    assert kernel.run(WHERE) == prefix(2)
+    began = time.monotonic()
+    said = hub_machine.hubd("env", "rollback", KERNEL).out
+    print(f"rollback: {time.monotonic() - began:.2f} s with the start of the command in the machine")
+    assert f"{KERNEL}: generation 2 → 1; 1 program that runs keeps generation 2 until the end" in said, said
+    assert kernel.run(WHERE) == prefix(2), "what runs keeps what it has"
+    assert server.run(WHERE, KERNEL) == prefix(1)
+    assert "No module named 'toolz'" in server.run("import toolz", KERNEL)
+    shown = hub_machine.hubd("status").out
+    assert f"{KERNEL} is rolled back to generation 1" in shown and f"hubd env rollback {KERNEL} --undo" in shown, shown
+    generations = {each["number"]: each for each in told(hub_machine, "show", KERNEL)["generations"]}
+    assert generations[2]["programs"] == 1 and generations[1]["on"] and generations[2]["asked"], generations
+    print("disk:", {number: each["disk"] for number, each in generations.items()})
+    assert all(each["disk"]["own"] > 0 for each in generations.values()), generations
+    forward = hub_machine.hubd("env", "rollback", KERNEL, "--undo").out
+    assert f"{KERNEL}: generation 1 → 2" in forward, forward
+    assert server.run("import toolz; print(7)", KERNEL) == "7\n"
+    assert kernel.run(WHERE) == prefix(2)
+    kernel.stop()
+    assert hub_machine.changes() == []
+
+
+def test_two_who_roll_back_at_once_mean_the_same(hub_machine: HubMachine, server: Server) -> None:
+    one, two = (f"hubd env rollback {KERNEL} > /root/{file} 2>&1" for file in ("one", "two"))
+    said = hub_machine.shell(f"{one} & {two}; wait; cat /root/one /root/two").out
+    assert told(hub_machine, "show", KERNEL)["generation"] == 1, said
+    assert "is rolled back to generation 1 already" in said, said
+    hub_machine.hubd("env", "rollback", KERNEL, "--undo")
+    assert told(hub_machine, "show", KERNEL)["generation"] == 2
+
+
+def test_a_daemon_that_is_killed_in_the_middle_converges(hub_machine: HubMachine, server: Server) -> None:
+    for delay in (0.0, 0.05, 0.1, 0.2, 0.3):
+        hub_machine.shell(f"hubd env rollback {KERNEL} & sleep {delay}; systemctl kill -s KILL hubd; wait")
+        hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
+        hub_machine.hubd("env", "rollback", KERNEL)
+        assert server.run(WHERE, KERNEL) == prefix(1)
+        hub_machine.hubd("env", "rollback", KERNEL, "--undo")
+        assert server.run(WHERE, KERNEL) == prefix(2)
+    assert hub_machine.changes() == []
+
+
+def test_without_a_daemon_it_is_done_here(hub_machine: HubMachine, server: Server) -> None:
+    hub_machine.run(("systemctl", "stop", "hubd"))
+    done = hub_machine.hubd("env", "rollback", KERNEL)
+    assert "hubd is not running: making the pass here." in done.err, done
+    assert server.run(WHERE, KERNEL) == prefix(1)
+    assert told(hub_machine, "list")["environments"][0]["state"] == "rolled back"
+    hub_machine.run(("systemctl", "start", "hubd"))
+    hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
+    assert server.run(WHERE, KERNEL) == prefix(1), "its first pass has nothing against it"
+    hub_machine.hubd("env", "rollback", KERNEL, "--undo")
+
+
+def test_people_without_rights_see_what_is_in_place_and_change_nothing(hub_machine: HubMachine) -> None:
+    hub_machine.let_in("bea")
+    done = hub_machine.hubd("env", "list", user="bea")
+    assert f"{KERNEL}  in place  2" in done.out, done
+    assert "Only what is in place is shown" in done.err, done
+    assert [each["number"] for each in told(hub_machine, "show", KERNEL, user="bea")["generations"]] == [2, 1]
+    refused = hub_machine.hubd("env", "rollback", KERNEL, user="bea", check=False)
+    assert refused.code == 1 and "you may not ask hubd" in refused.err, refused
+
+
+def test_an_admin_without_root_sees_all(hub_machine: HubMachine) -> None:
+    assert told(hub_machine, "list", user="ada")["environments"][0]["state"] == "right"
+
+
+def test_the_whole_story_of_a_build_that_fails_and_the_way_round(hub_machine: HubMachine, server: Server) -> None:
+    hub_machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "hubd-there-is-none-such")
+    hub_machine.hubd("apply", "--yes", "--wait", check=False, timeout=900)
+    said = hub_machine.hubd("env", "why", KERNEL).out
+    assert "hubd-there-is-none-such" in said and "People have generation 2 meanwhile." in said, said
+    assert "tried again by itself in" in said and f"hubd logs job-env-{KERNEL}" in said, said
+    assert told(hub_machine, "why", KERNEL, user="ada")["trouble"]["log"], "the daemon has the log for admins"
+    hub_machine.hubd("env", "rollback", KERNEL, "--to", "2")
+    assert hub_machine.status()["state"] == "right"
+    hub_machine.hubd("config", "remove-item", f"environments.{KERNEL}.packages", "hubd-there-is-none-such")
+    hub_machine.hubd("apply", "--yes", "--wait")
+    assert hub_machine.hubd("env", "why", KERNEL).out == f"{KERNEL}: right; nothing failed\n"
+    assert hub_machine.run(("cat", "/opt/hub/state/facts/rollbacks.json")).out == "{}"
+
+
+def test_the_same_is_built_anew_while_people_work(hub_machine: HubMachine, server: Server) -> None:
+    kernel = server.start_kernel(KERNEL)
+    before = kernel.run(WHERE)
+    said = hub_machine.hubd("env", "build", KERNEL, timeout=900).out
+    assert f"… env-{KERNEL}: starting its kernel and running a cell" in said, said
+    now = told(hub_machine, "show", KERNEL)["generation"]
+    assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}" in said, said
+    assert kernel.run(WHERE) == before, "what runs keeps what it has"
+    kernel.stop()
+    assert server.run(WHERE, KERNEL) == prefix(now) != before
+    assert hub_machine.changes() == []

@@ -1,0 +1,230 @@
+"""`hubd env …`: words and JSON, and what people without rights see."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from fakes import FakeHost, Owners
+from machine import CONFIG, Machine
+
+from hubd.cli.env_change import _following, build_lines, rollback_lines
+from hubd.cli.env_look import list_lines, show_lines, why_lines
+from hubd.cli.env_names import complete_environment
+from hubd.cli.main import run
+from hubd.errors import ExitCode, HubdError
+from hubd.words import about, day, table
+
+
+@pytest.fixture
+def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine without a daemon, on which everything is right."""
+    monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
+    monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
+    for module in ("env_names", "env_change"):
+        monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
+    made = Machine(host, monkeypatch)
+    made.settle()
+    return made
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = ExitCode.DONE) -> str:
+    """What a command printed."""
+    assert run(list(words)) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return out + err
+
+
+def test_list(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    head, line = said(capsys, "env", "list").splitlines()
+    assert head.split() == ["NAME", "STATE", "GENERATION", "BUILT", "BY", "KERNEL", "FOR"]
+    assert line.split() == ["science", "right", "1", "uv", "science", "everybody"]
+    assert "OWN" in said(capsys, "env", "list", "--sizes")
+    found = json.loads(said(capsys, "env", "list", "--sizes", "--json"))
+    assert found["environments"][0]["disk"]["own"] > 0
+    assert found["disk"] == found["environments"][0]["disk"]
+
+
+def test_show(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    machine.settle()
+    lines = said(capsys, "env", "show", "science").splitlines()
+    assert lines[:2] == ["science: right", "  kernel science, for everybody"]
+    assert lines[3].endswith("switched on, as config.yaml asks") and lines[3].split()[0] == "2"
+    assert lines[4].split()[0] == "1" and "switched on" not in lines[4]
+    found = json.loads(said(capsys, "env", "show", "science", "--json"))
+    assert [each["number"] for each in found["generations"]] == [2, 1]
+    assert found["generations"][0]["disk"]["own"] > 0
+
+
+def test_why(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "env", "why", "science") == "science: right; nothing failed\n"
+    machine.write(CONFIG.replace("manager: uv", "manager: conda") + "conda: {path: /nowhere}\n")
+    told = said(capsys, "env", "why", "science")
+    assert told.startswith("✗ science cannot be built without existing-conda:/nowhere\n  because there is no conda at /nowhere")
+    assert "Correct conda.path" in told and "People have generation 1 meanwhile." in told
+    assert json.loads(said(capsys, "env", "why", "science", "--json"))["trouble"]["what"].startswith("science cannot be built")
+
+
+def test_the_words_of_a_failure() -> None:
+    trouble = {"what": "no numpyy", "why": "because of its name", "fix": "Mend it.", "tries": 2, "ended": 1000, "next_try": 1600,
+               "log": ["solving", "no numpyy"]}  # fmt: skip
+    found = {"name": "science", "generation": None, "trouble": trouble}
+    assert list(why_lines(found, 1060)) == [
+        "✗ no numpyy",
+        "  because of its name",
+        "  Mend it.",
+        "  2 tries, the last 1 minute ago; tried again by itself in 9 minutes, or at once by `hubd apply`",
+        "  People have no kernel of it yet.",
+        "  The end of its log (all of it: hubd logs job-env-science):",
+        "    solving",
+        "    no numpyy",
+    ]
+    assert "at the next pass" in list(why_lines(found, 1700))[3]
+
+
+def test_the_words_for_none() -> None:
+    assert list(list_lines({"environments": []})) == ["There is no environment."]
+    found = {"name": "geo", "state": "waiting", "say": "build it", "kernels": [], "generations": []}
+    assert list(show_lines(found)) == ["geo: waiting, build it", "  nothing is built yet"]
+
+
+@pytest.mark.parametrize("words", [["show"], ["why"]])
+def test_a_name_that_is_none(machine: Machine, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "env", *words, "sciense", code=ExitCode.USAGE)
+    assert "there is no environment 'sciense'" in told and "Did you mean science?" in told
+
+
+def test_who_may_not_ask_the_daemon_sees_what_is_in_place(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(layout: object) -> bool:
+        raise HubdError("you may not ask hubd")
+
+    monkeypatch.setattr("hubd.cli.env_names.daemon_answers", refuse)
+    machine.write("limits: {memry: 1G}\n")
+    told = said(capsys, "env", "list")
+    assert "science  in place  1" in told and "Only what is in place is shown" in told
+
+
+def test_the_daemon_is_asked_where_one_runs(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def talk(layout: object, request: object) -> tuple[ExitCode, dict[str, object]]:
+        asked.append(request)
+        return ExitCode.USAGE, {"error": {"what": "no such thing", "why": "", "fix": "", "retry": False}}
+
+    monkeypatch.setattr("hubd.cli.env_names.daemon_answers", lambda layout: True)
+    monkeypatch.setattr("hubd.cli.env_names.talk", talk)
+    assert said(capsys, "env", "why", "x", code=ExitCode.USAGE) == "✗ no such thing\n"
+    assert asked == [{"do": "environments", "name": "x"}]
+
+
+def test_rollback_and_forward_again(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no older generation" in said(capsys, "env", "rollback", "science", code=ExitCode.FAILED)
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    machine.settle()
+    machine.host.processes[machine.layout.envs / "science/2"] = 1
+    told = said(capsys, "env", "rollback", "science")
+    assert "science: generation 2 → 1; 1 program that runs keeps generation 2 until the end\n" in told
+    assert "Forward again: hubd env rollback science --undo\n" in told
+    assert "rolled back to generation 1 already; nothing changed." in said(capsys, "env", "rollback", "science")
+    assert "rolled back" in said(capsys, "env", "list")
+    assert "There are: 2, 1." in said(capsys, "env", "rollback", "science", "--to", "7", code=ExitCode.USAGE)
+    found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "rollback", "science", "--undo", "--json"))
+    assert (found["before"], found["generation"], found["state"]) == (1, 2, "right")
+    assert "science is not rolled back; nothing changed.\n" in said(capsys, "env", "rollback", "science", "--undo")
+
+
+@pytest.mark.parametrize("words", [["x", "--to", "0"], ["x", "--to", "one"], ["x", "--to", "1", "--undo"], []])
+def test_what_a_rollback_cannot_mean(machine: Machine, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "env", "rollback", *words, code=ExitCode.USAGE)
+
+
+def test_rollback_with_a_file_that_is_not_valid(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write("limits: {memry: 1G}\n")
+    assert "memory" in said(capsys, "env", "rollback", "science", code=ExitCode.CONFIG_INVALID)
+
+
+def test_build_anew(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "env", "build", "science")
+    assert "build science with uv" in told
+    assert "hubd is not running" in told
+    assert said(capsys, "env", "build", "sciense", code=ExitCode.USAGE).startswith("✗ there is no environment 'sciense'")
+    machine.slow = True
+    told = said(capsys, "env", "build", "science", "--no-wait")
+    assert "science: building, building: starting\nFollow it: hubd logs -f job-env-science\n" in told
+    found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "build", "science", "--no-wait", "--json"))
+    assert found["state"] == "building"
+
+
+BUILT: list[tuple[dict[str, object], list[str]]] = [
+    ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
+    ({}, ["geo: right", "Follow it: hubd logs -f job-env-geo"]),
+    ({"trouble": {"what": "no numpy", "why": "of its pin", "fix": ""}},
+     ["✗ no numpy", "  because of its pin", "All of it: hubd env why geo"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "lines"), BUILT)
+def test_the_words_of_a_build(found: dict[str, object], lines: list[str]) -> None:
+    whole = {"name": "geo", "before": 2, "generation": 2, "state": "right", "say": "", "trouble": None, **found}
+    assert list(build_lines(whole)) == lines
+
+
+def test_of_one_build_only_its_own_phases_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [{"kind": "job", "id": f"env-{name}", "say": f"solving [{name}]", "result": ""} for name in ("geo", "sci")]
+    events.append({"kind": "step", "id": "x", "say": "build", "result": ""})
+    with _following("geo", quiet=False) as hear:
+        for event in events:
+            hear(event)
+    assert capsys.readouterr().out == "  … env-geo: solving [geo]\n  → build\n"
+    with _following("geo", quiet=True) as hear:
+        hear(events[0])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with _following("geo", quiet=False) as hear:
+        for event in events:
+            hear(event)
+    shown = capsys.readouterr().out
+    assert "→ build" in shown and "env-geo" not in shown
+
+
+WAYS: list[tuple[dict[str, object], list[str]]] = [
+    ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
+    ({"generation": 1, "programs": 3}, ["geo: generation 2 → 1; 3 programs that run keep generation 2 until the end"]),
+    ({"state": "building", "say": "building: solving"}, ["geo: generation 2 stays", "building: building: solving"]),
+]
+
+
+@pytest.mark.parametrize(("found", "lines"), WAYS)
+def test_the_words_of_a_rollback(found: dict[str, object], lines: list[str]) -> None:
+    whole = {"name": "geo", "unchanged": "", "before": 2, "generation": 2, "programs": 0, "state": "right", "say": "", **found}
+    assert list(rollback_lines(whole)) == lines
+
+
+def test_names_are_completed(machine: Machine) -> None:
+    (machine.layout.envs / "sediment").mkdir()
+    (machine.layout.envs / ".pythons").mkdir()
+    machine.write(CONFIG.replace("  science:", "  geo: {packages: [ipykernel]}\n  science:"))
+    ctx = SimpleNamespace(obj=SimpleNamespace(layout=machine.layout))
+    assert [item.value for item in complete_environment(ctx, None, "s")] == ["science", "sediment"]  # type: ignore[arg-type]
+    assert [item.value for item in complete_environment(ctx, None, "")] == ["geo", "science", "sediment"]  # type: ignore[arg-type]
+
+
+SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12 kB"), (1_900_000_000, "1.9 GB"), (10**16, "10000 TB")]
+
+
+@pytest.mark.parametrize(("count", "words"), SIZES)
+def test_sizes_in_words(count: int, words: str) -> None:
+    assert about(count) == words
+
+
+def test_tables_and_days() -> None:
+    assert table([("a", "bcd", ""), ("efg", "h", "i")]) == ["a    bcd", "efg  h    i"]
+    assert day(0) == "" and len(day(1_700_000_000)) == len("2023-11-14 22:13")

@@ -1,0 +1,112 @@
+"""`hubd-env`: which generation it goes into, with which variables, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.cli import env_shell
+from hubd.cli.main import run
+from hubd.errors import ExitCode, HubdError
+from hubd.host import commands
+from hubd.resources.generation import MARK, Generations
+
+
+class Became(BaseException):
+    """What the program would have gone on as."""
+
+    def __init__(self, argv: tuple[str, ...], environment: Mapping[str, str], start: str) -> None:
+        self.argv, self.environment, self.start = argv, environment, start
+
+
+@pytest.fixture
+def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub with two environments: the second generation of science is switched on, geo is not built yet."""
+    monkeypatch.setenv("HUBD_PREFIX", str(tmp_path))
+    for name, number in (("science", 1), ("science", 2), ("geo", 1), (".pythons-environments", 1)):
+        (tmp_path / "envs" / name / str(number)).mkdir(parents=True)
+    generations = Generations(folder=tmp_path / "envs/science", link=tmp_path / "envs/science/current")
+    for number in (1, 2):
+        activation = {"GDAL_DATA": f"/data of/{number}", "PYTHONNOUSERSITE": "1"}
+        (generations.path(number) / MARK).write_text(json.dumps({"digest": "d", "activation": activation}))
+    generations.switch(2)
+
+    def become(argv: tuple[str, ...], program: str, environment: Mapping[str, str]) -> None:
+        lines = Path(argv[2]).read_text() if argv[1:2] == ("--rcfile",) else ""
+        raise Became(argv, environment, lines)
+
+    monkeypatch.setattr(os, "execvpe", lambda program, argv, environment: become(argv, program, environment))
+    return tmp_path
+
+
+def env(*words: str) -> int:
+    return run(list(words), command=env_shell.env_shell, name="hubd-env")
+
+
+def test_a_command_has_the_variables_of_the_kernel(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "stays")
+    with pytest.raises(Became) as became:
+        env("science", "python", "-c", "1", "--help")
+    found = became.value
+    assert found.argv == ("python", "-c", "1", "--help")
+    assert found.environment["PATH"] == f"{prefix}/envs/science/2/bin:/usr/local/bin:/usr/bin:/bin"
+    assert (found.environment["GDAL_DATA"], found.environment["MINE"]) == ("/data of/2", "stays")
+
+
+def test_a_shell_takes_the_persons_settings_first_and_shows_where_one_is(prefix: Path) -> None:
+    with pytest.raises(Became) as became:
+        env("science")
+    found = became.value
+    assert (found.argv[:2], found.argv[3:]) == (("bash", "--rcfile"), ("-i",))
+    lines = found.start.splitlines()
+    assert lines[0].endswith(". ~/.bashrc")
+    assert "export GDAL_DATA='/data of/2'" in lines[1:]
+    assert lines[-1] == "PS1='(science) '$PS1"
+
+
+def test_without_a_name_what_there_is_is_listed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert env() == ExitCode.DONE
+    assert capsys.readouterr().out == "science\n"
+
+
+WRONG = [
+    ("sciense", ExitCode.USAGE, "✗ there is no environment sciense\n  because there are science\n"),
+    ("../envs/science", ExitCode.USAGE, "✗ there is no environment ../envs/science\n"),
+    (".pythons-environments", ExitCode.USAGE, "✗ there is no environment .pythons-environments\n"),
+    ("geo", ExitCode.FAILED, "✗ the environment geo is not there yet\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "code", "told"), WRONG)
+def test_what_there_is_not_is_told(prefix: Path, capsys: pytest.CaptureFixture[str], name: str, code: int, told: str) -> None:
+    assert env(name, "true") == code
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_hub_without_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HUBD_PREFIX", str(tmp_path))
+    assert env("science") == ExitCode.USAGE
+    assert "none is built yet" in capsys.readouterr().err
+    assert (env(), capsys.readouterr().out) == (ExitCode.DONE, "")
+
+
+REFUSED: list[tuple[OSError, str]] = [
+    (FileNotFoundError(2, "No such file"), "there is no program nosuch"),
+    (PermissionError(13, "Permission denied"), "nosuch could not be started: Permission denied"),
+]
+
+
+@pytest.mark.parametrize(("error", "told"), REFUSED)
+def test_a_program_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, error: OSError, told: str) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "execvpe", refuse)
+    with pytest.raises(HubdError) as caught:
+        commands.become(("nosuch",), {"PATH": "/bin"})
+    assert str(caught.value) == told

@@ -1,0 +1,229 @@
+"""Going back to an older generation and forward again: what is meant, what is recorded, and what passes make of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeHost, Owners
+from machine import CONFIG, Machine
+
+from hubd.errors import HubdError, Locked, UsageError
+from hubd.flow.environments import short
+from hubd.flow.rollback import came_out, decide
+from hubd.flow.rollback_choice import Before, Choice, choice
+from hubd.host.locks import file_lock
+from hubd.resources import choices
+from hubd.resources.choices import ROLLBACKS, EndedChoices
+
+NEWER = CONFIG.replace("ipykernel", "ipykernel, numpy")
+NEWEST = CONFIG.replace("ipykernel", "ipykernel, numpy, xarray")
+
+
+@pytest.fixture
+def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with three generations of `science`, of which the third is what is asked for."""
+    made = Machine(host, monkeypatch)
+    for text in (CONFIG, NEWER, NEWEST):
+        made.write(text)
+        made.settle()
+    return made
+
+
+def on(machine: Machine) -> int:
+    """The generation that people have: by the link and by the kernel."""
+    number = int((machine.layout.envs / "science/current").readlink().name)
+    kernel = json.loads((machine.layout.kernels / "kernels/science/kernel.json").read_text())
+    assert kernel["argv"][0] == str(machine.layout.envs / f"science/{number}/bin/python")
+    return number
+
+
+def rolled_back(machine: Machine) -> dict[str, Any]:
+    return choices.read(machine.layout, ROLLBACKS)
+
+
+THREE: dict[str, Any] = {"name": "geo", "current": 3, "asked": 3, "whole": (3, 2, 1)}
+MEANT: list[tuple[dict[str, Any], dict[str, Any], int, str]] = [
+    # how it is, what is asked for, the generation that is meant, why nothing is to be done
+    ({}, {}, 2, ""),
+    ({}, {"to": 1}, 1, ""),
+    ({}, {"to": 3}, 0, "is what config.yaml asks for already"),
+    ({}, {"undo": True}, 0, "is not rolled back"),
+    ({"current": 2, "held": 2}, {}, 2, "rolled back to generation 2 already; further back: --to 1"),
+    ({"current": 1, "held": 1}, {}, 1, "rolled back to generation 1 already"),
+    ({"current": 2, "held": 2}, {"to": 2}, 2, "already"),
+    ({"current": 2, "held": 2}, {"to": 1}, 1, ""),
+    ({"current": 2, "held": 2}, {"to": 3}, 0, ""),
+    ({"current": 2, "held": 2}, {"undo": True}, 0, ""),
+    # Two at once: the second comes when the first is recorded and nothing is switched yet.
+    ({"current": 3, "held": 2}, {}, 2, "already"),
+    # What is asked for cannot be built: one can go back, or stay where one is.
+    ({"current": 2, "asked": 0, "whole": (2, 1)}, {}, 1, ""),
+    ({"current": 2, "asked": 0, "whole": (2, 1)}, {"to": 2}, 2, ""),
+    ({"broken": {2: "bin/python"}, "whole": (3, 1)}, {}, 1, ""),
+    ({"current": 2, "asked": 3}, {}, 1, ""),
+]
+
+
+@pytest.mark.parametrize(("how", "asked", "number", "why"), MEANT)
+def test_what_is_meant(how: dict[str, Any], asked: dict[str, Any], number: int, why: str) -> None:
+    found = choice(Before(**{**THREE, **how}), **asked)
+    assert found.generation == number
+    assert why in found.unchanged and bool(why) == bool(found.unchanged)
+
+
+NO_WAY: list[tuple[dict[str, Any], dict[str, Any], type[HubdError], str]] = [
+    ({"whole": (3,)}, {}, HubdError, "no older generation to go back to"),
+    ({"whole": (), "current": 0}, {}, HubdError, "nothing is built yet"),
+    ({}, {"to": 7}, UsageError, "There are: 3, 2, 1."),
+    ({"whole": ()}, {"to": 7}, UsageError, "There is none yet."),
+    ({"broken": {2: "bin/python"}, "whole": (3, 1)}, {"to": 2}, HubdError, "its bin/python is gone"),
+]
+
+
+@pytest.mark.parametrize(("how", "asked", "kind", "said"), NO_WAY)
+def test_there_is_no_such_way(how: dict[str, Any], asked: dict[str, Any], kind: type[HubdError], said: str) -> None:
+    with pytest.raises(HubdError) as raised:
+        choice(Before(**{**THREE, **how}), **asked)
+    assert type(raised.value) is kind
+    assert said in f"{raised.value} {raised.value.fix}"
+
+
+def test_back_and_forward_again(machine: Machine) -> None:
+    assert on(machine) == 3
+    machine.host.processes[machine.layout.envs / "science/3"] = 14
+    decided = decide(machine.host, "science")
+    assert (decided.before, decided.choice) == (3, Choice(2))
+    machine.make()
+    assert on(machine) == 2
+    found = came_out(machine.host, decided)
+    assert (found["state"], found["generation"], found["before"], found["programs"]) == ("rolled back", 2, 3, 14)
+    assert machine.settle().plan.gaps == (), "it stays there"
+    forward = decide(machine.host, "science", undo=True)
+    machine.make()
+    assert on(machine) == 3
+    assert came_out(machine.host, forward)["state"] == "right"
+    assert rolled_back(machine) == {}
+    decide(machine.host, "science", to=1)
+    machine.make()
+    decide(machine.host, "science", to=3)
+    assert rolled_back(machine) == {}, "that is what config.yaml asks for"
+
+
+def test_status_has_the_way_forward(machine: Machine) -> None:
+    decide(machine.host, "science")
+    machine.make()
+    notices = {each["say"]: each["fix"] for each in json.loads(machine.layout.record.read_text())["last"]["notices"]}
+    said = "science is rolled back to generation 2, until config.yaml asks for something else"
+    assert notices[said] == "Forward again: hubd env rollback science --undo"
+    decide(machine.host, "science", undo=True)
+    machine.make()
+    assert "rolled back" not in str(json.loads(machine.layout.record.read_text())["last"]["notices"])
+
+
+def test_it_ends_for_good_when_something_else_is_asked_for(machine: Machine) -> None:
+    decide(machine.host, "science", to=1)
+    machine.settle()
+    machine.write(NEWEST.replace("xarray", "scipy"))
+    machine.settle()
+    assert (on(machine), rolled_back(machine)) == (4, {})
+    machine.write(NEWEST)
+    machine.settle()
+    assert on(machine) == 3
+
+
+def test_it_outlives_a_time_in_which_what_is_asked_for_cannot_be_read(machine: Machine) -> None:
+    decide(machine.host, "science", to=1)
+    machine.settle()
+    machine.write(NEWEST + "    smoke: away.ipynb\n")
+    machine.make()
+    assert on(machine) == 1
+    machine.write(NEWEST)
+    machine.settle()
+    assert (on(machine), rolled_back(machine).keys()) == (1, {"science"})
+
+
+def test_it_is_kept_while_nobody_knows_what_is_asked_for(host: FakeHost) -> None:
+    host.layout.facts.mkdir(parents=True)
+    kept = {"a": {"instead_of": "x"}, "b": {"instead_of": "x"}, "c": {"instead_of": "x"}, "d": {}}
+    choices.write(host.layout, ROLLBACKS, kept)
+    ended = EndedChoices(fact=ROLLBACKS, key="instead_of", digests=(("a", ""), ("b", "x"), ("c", "y")))
+    assert ended.observe(host) == ("c", "d")
+    ended.steps(ended.observe(host))[0].do(host)
+    assert choices.read(host.layout, ROLLBACKS).keys() == {"a", "b"}
+    assert ended.steps(ended.observe(host)) == ()
+
+
+def test_what_is_asked_for_outlives_a_rollback(machine: Machine) -> None:
+    # With keep: 0 only two may stay: the one that is on, and the one that forward leads to.
+    decide(machine.host, "science", to=1)
+    for _ in range(2):
+        machine.settle()
+    assert [each.name for each in sorted((machine.layout.envs / "science").iterdir())] == ["1", "2", "3", "current"]
+    machine.write(NEWEST.replace("science:\n", "science:\n    keep: 0\n"))
+    machine.settle()
+    assert [each.name for each in sorted((machine.layout.envs / "science").iterdir())] == ["1", "3", "current"]
+
+
+def test_a_generation_that_went_meanwhile_leaves_what_is_asked_for(machine: Machine) -> None:
+    decided = decide(machine.host, "science")
+    (machine.layout.envs / "science/2/bin/python").unlink()
+    machine.make()
+    assert on(machine) == 3
+    with pytest.raises(HubdError, match="science is still at generation 3"):
+        came_out(machine.host, decided)
+
+
+def test_a_failing_build_is_gone_round(machine: Machine) -> None:
+    machine.slow = True
+    machine.write(NEWEST.replace("xarray", "xarray, scipy"))
+    machine.make()
+    decide(machine.host, "science", to=3)
+    machine.make()
+    assert short(machine.host)["environments"][0]["state"] == "rolled back"
+    assert on(machine) == 3
+
+
+UNKNOWN = [("sciense", "Did you mean science?"), ("server", "There are: science."), ("", "There are: science.")]
+
+
+@pytest.mark.parametrize(("name", "said"), UNKNOWN)
+def test_only_declared_environments(machine: Machine, name: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        decide(machine.host, name)
+    assert said in raised.value.fix
+
+
+def test_one_that_nobody_has_chosen_a_manager_for(machine: Machine) -> None:
+    machine.write(CONFIG.replace("manager: uv", "manager: auto"))
+    with pytest.raises(HubdError, match="nothing of science is built yet"):
+        decide(machine.host, "science")
+
+
+def test_nobody_decides_while_somebody_else_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "PATIENCE", 0.0)
+    with file_lock(machine.layout.state / "choices.lock", wait=0), pytest.raises(Locked, match="somebody else decides"):
+        decide(machine.host, "science")
+    assert rolled_back(machine) == {}
+
+
+DAMAGED = ["", "{", "[]", "7", "null", '{"science": 7}', '{"science": {"instead_of": []}}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_record_is_no_decision(machine: Machine, text: str) -> None:
+    (machine.layout.facts / "rollbacks.json").write_text(text)
+    machine.settle()
+    assert on(machine) == 3
+    decide(machine.host, "science")
+    machine.settle()
+    assert on(machine) == 2
+
+
+def test_decisions_are_not_followed_through_a_link(host: FakeHost, tmp_path: Path) -> None:
+    host.layout.facts.mkdir(parents=True)
+    (tmp_path / "elsewhere").write_text('{"a": {}}')
+    (host.layout.facts / "rollbacks.json").symlink_to(tmp_path / "elsewhere")
+    assert choices.read(host.layout, ROLLBACKS) == {}

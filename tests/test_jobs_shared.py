@@ -1,0 +1,144 @@
+"""A finished generation is closed, and says by every way of installing that it is shared."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.jobs.seal import seal
+from hubd.jobs.shared import SENTENCE, STARTUP, refuse_changes
+
+SAID = SENTENCE.format("science")
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    for folder in ("bin", "lib/python3.12/site-packages/numpy", "share"):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+def test_the_pip_of_conda_is_told_by_its_own_means(prefix: Path, tmp_path: Path) -> None:
+    (prefix / "conda-meta").mkdir()
+    cached = tmp_path / "cached"
+    cached.write_text("of the package")
+    os.link(cached, prefix / "lib/python3.12/EXTERNALLY-MANAGED")
+    refuse_changes(prefix, "science")
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(prefix / "lib/python3.12/EXTERNALLY-MANAGED")
+    assert parser["externally-managed"]["Error"] == SAID
+    assert cached.read_text() == "of the package", "the package cache is not written to"
+    assert not (prefix / "bin/pip").exists()
+
+
+def test_where_there_is_no_pip_one_stands_in_for_it(prefix: Path) -> None:
+    refuse_changes(prefix, "science")
+    start = prefix / "bin/pip"
+    assert f"{prefix}/bin/python" in start.read_text() and os.access(start, os.X_OK)
+    with pytest.raises(SystemExit) as ended:
+        exec((prefix / "lib/python3.12/site-packages/pip/__main__.py").read_text(), {})
+    assert ended.value.code == SAID
+
+
+def test_a_pip_that_somebody_asked_for_stays(prefix: Path) -> None:
+    pip = prefix / "lib/python3.12/site-packages/pip"
+    pip.mkdir()
+    (pip / "__main__.py").write_text("pip itself")
+    refuse_changes(prefix, "science")
+    assert (pip / "__main__.py").read_text() == "pip itself"
+    assert not (prefix / "bin/pip").exists()
+
+
+def test_an_environment_without_python_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lib/R").mkdir(parents=True)
+    refuse_changes(tmp_path, "stats")
+    assert os.listdir(tmp_path) == ["lib"]
+
+
+class UsageError(Exception):
+    """IPython's."""
+
+
+class Shell:
+    """As much of IPython as a startup file sees. magics: by name."""
+
+    def __init__(self) -> None:
+        self.magics: dict[str, Callable[[str], str]] = {name: f"{name} ran {{}}".format for name in ("pip", "conda", "uv")}
+
+    def find_line_magic(self, name: str) -> Callable[[str], str] | None:
+        return self.magics.get(name)
+
+    def register_magic_function(self, function: Callable[[str], str], kind: str, name: str) -> None:
+        assert kind == "line"
+        self.magics[name] = function
+
+
+MAGICS = [
+    # magic, what is typed after it, whether it is refused
+    ("pip", "install numpy", True),
+    ("pip", "-q install numpy", True),
+    ("pip", "install --user numpy", True),
+    ("pip", "uninstall -y numpy", True),
+    ("pip", "install --target=/home/ada/x numpy", False),
+    ("pip", "install -t /home/ada/x numpy", False),
+    ("pip", "list", False),
+    ("pip", "show install", False),
+    ("pip", "", False),
+    ("conda", "install -y numpy", True),
+    ("conda", "update --all", True),
+    ("conda", "install -n mine numpy", False),
+    ("conda", "create -n mine numpy", False),
+    ("conda", "list", False),
+    ("uv", "pip install numpy", True),
+    ("uv", "pip sync x.txt", True),
+    ("uv", "pip list", False),
+    ("uv", "tool", False),
+]
+
+
+@pytest.mark.parametrize(("magic", "line", "refused"), MAGICS)
+def test_magics_that_would_change_it_say_so(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, magic: str, line: str, refused: bool
+) -> None:
+    shell = Shell()
+    modules: dict[str, dict[str, Any]] = {
+        "IPython": {"get_ipython": lambda: shell}, "IPython.core": {}, "IPython.core.error": {"UsageError": UsageError},
+    }  # fmt: skip
+    for name, content in modules.items():
+        module = types.ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    refuse_changes(prefix, "science")
+    names: dict[str, Any] = {}
+    exec((prefix / STARTUP).read_text(), names)
+    assert names.keys() == {"__builtins__"}, "a notebook finds nothing of it among its names"
+    if refused:
+        with pytest.raises(UsageError, match="science is shared and cannot be changed here"):
+            shell.magics[magic](line)
+    else:
+        assert shell.magics[magic](line) == f"{magic} ran {line}"
+
+
+def test_a_closed_generation_cannot_be_written_and_knows_its_folders(prefix: Path, tmp_path: Path) -> None:
+    (prefix / "conda-meta").mkdir()
+    for name in ("bin/python", "lib/python3.12/site-packages/numpy/a.py"):
+        (prefix / name).touch(mode=0o755)
+    (prefix / "bin/python3").symlink_to("python")
+    (prefix / "lib64").symlink_to("lib")
+    (prefix / "outside").symlink_to("/nowhere")
+    (prefix / "lib/R").mkdir()
+    (prefix / "lib/R/library").symlink_to("/usr")
+    found = seal(prefix)
+    open_ones = [path for path in prefix.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o222]
+    assert open_ones == []
+    assert (prefix / "bin/python").stat().st_mode & 0o777 == 0o555
+    assert found.keys() == {"bin", "conda-meta", "lib", "lib/python3.12/site-packages"}
+    assert all((prefix / name).stat().st_mtime_ns == when for name, when in found.items())
+    assert (prefix / "lib/python3.12/site-packages/__pycache__").is_dir(), "running it as root is no change"
