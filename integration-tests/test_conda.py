@@ -102,6 +102,19 @@ def test_environment_by_conda_runs_a_cell(site: Site) -> None:
     assert set(owner) <= {"hubd-build", "root"}
 
 
+def test_environment_by_rattler_needs_no_conda(site: Site) -> None:
+    site.machine.run(("rm", "-rf", "/opt/hub/conda"))
+    said = site.apply(site.config(environment("second", "python=3.11, ipykernel, numpy", "rattler")))
+    assert said.startswith("0 "), said
+    found = site.run("import sys, numpy; print(sys.prefix, numpy.arange(4).sum(), numpy.__cached__)", "second")
+    prefix, total, compiled = found.split()
+    assert prefix.startswith("/opt/hub/envs/second/") and total == "6", found
+    assert not site.machine.path("/opt/hub/conda").exists()
+    assert site.machine.path(compiled).exists(), "nobody may write there later"
+    assert "::numpy-" in site.machine.read(f"{prefix}/conda-meta/history")
+    assert "sha256:" in site.machine.read(f"{prefix}/.hubd-lock.yaml")
+
+
 WRONG = {
     "missing": ("python=3.11, ipykernel, there-is-none-such", "there-is-none-such"),
     "version": ("python=3.11, ipykernel, numpy=99", "numpy"),
@@ -110,10 +123,12 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
 @pytest.mark.parametrize("name", WRONG)
-def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str) -> None:
+def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str, manager: str) -> None:
     packages, expected = WRONG[name]
-    said = site.apply(site.config(environment("first", "python=3.11, ipykernel, numpy") + environment("wrong", packages)))
+    added = environment("first", "python=3.11, ipykernel, numpy") + environment("wrong", packages, manager)
+    said = site.apply(site.config(added))
     assert said.startswith("5 "), said
     told = site.trouble("environment:wrong")
     assert expected in told, told
@@ -152,9 +167,10 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     assert site.run("print(6 * 7)", "theirs") == "42\n"
 
 
-def test_channel_that_is_away_is_told_and_waited_for(site: Site) -> None:
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
+def test_channel_that_is_away_is_told_and_waited_for(site: Site, manager: str) -> None:
     site.web.failures["tests"] = 503
-    added = site.config(environment("late", "python=3.11, ipykernel, pip"))
+    added = site.config(environment("late", "python=3.11, ipykernel, pip", manager))
     said = site.apply(added)
     assert said.startswith("5 "), said
     assert "channel cannot be reached" in site.trouble("environment:late")

@@ -106,9 +106,70 @@ def test_condas_exit_code_alone_is_not_believed(rig: Rig) -> None:
     assert not rig.is_marked
 
 
+RATTLER = ("/opt/hub/hub/bin/python", "-m", "hubd.jobs.rattler_child")
+INSTALLED = [["python", "3.12.1", "h_0", "https://x/c/linux-64/python-3.12.1-h_0.conda", "a" * 64]]
+
+
+def rattler_installs(rig: Rig, *talk: str) -> None:
+    """Let the child say this, as lines that come one by one, and leave an environment."""
+
+    def answer(argv: tuple[str, ...]) -> str:
+        (rig.prefix / "conda-meta").mkdir()
+        (rig.prefix / "bin").mkdir()
+        (rig.prefix / "bin/python").touch()
+        (rig.prefix / "lib/python3.12/site-packages").mkdir(parents=True)
+        lines = [*talk, json.dumps({"installed": INSTALLED})]
+        for line in lines:
+            rig.commands.options[-1]["line"](line)
+        return "\n".join(lines)
+
+    rig.commands.answers[RATTLER] = answer
+
+
+def test_an_environment_by_rattler(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    left = rig.cache / "rattler/pkgs/.numpy-2-0abcdef"
+    left.mkdir(parents=True)
+    (left.parent / ".cache.lock").touch()
+    (left.parent / "numpy-1-0").mkdir()
+    rattler_installs(rig, "talk")
+    assert rig.run(manager="rattler") == 0
+    order = json.loads(rig.commands.options[0]["stdin"])
+    assert (order["specs"], order["channels"]) == (rig.spec["packages"], ["https://conda.anaconda.org/conda-forge"])
+    assert order["cache"] == str(rig.cache / "rattler")
+    assert sorted(path.name for path in left.parent.iterdir()) == [".cache.lock", "numpy-1-0"], "what a kill left is gone"
+    assert rig.commands.ran[1][1:] == ("-m", "compileall", "-q", "-j", "0", f"{rig.prefix}/lib/python3.12/site-packages")
+    history = (rig.prefix / "conda-meta/history").read_text().splitlines()
+    assert "+https://x/c/linux-64::python-3.12.1-h_0" in history
+    assert "manager: rattler" in (rig.prefix / ".hubd-lock.yaml").read_text()
+    assert "talk" in capsys.readouterr().out
+    assert rig.is_marked
+
+
+def test_those_who_follow_see_how_far_rattler_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [("downloading", 1, 40), ("linking", 1, 40), ("downloading", 2, 40), ("downloading", 3, 40), ("downloading", 40, 40),
+             ("linking", 39, 40), ("linking", 40, 40)]  # fmt: skip
+    rattler_installs(rig, *(json.dumps({"step": step, "done": done, "total": total}) for step, done, total in steps))
+    assert rig.run(manager="rattler") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if " of " in line]
+    assert said == [f"{step} packages, {done} of 40" for step, done in [
+        ("downloading", 1), ("downloading", 2), ("downloading", 40), ("linking", 39), ("linking", 40)
+    ]]  # fmt: skip
+
+
+def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: Rig) -> None:
+    rig.commands.answers[RATTLER] = -9
+    assert rig.run(manager="rattler") == 1
+    assert rig.told["what"] == "rattler could not build the environment"
+    rig.commands.answers[RATTLER] = json.dumps({"step": "solving"})
+    assert rig.run(manager="rattler") == 1
+    assert rig.told["what"] == "rattler could not build the environment"
+    assert not rig.is_marked
+
+
 FAILURES = [
     ("uv", ("/opt/hub/hub/bin/uv", "pip"), 2, "uv could not build"),
     ("uv", ("/opt/hub/hub/bin/uv", "venv"), 2, "uv could not build"),
+    ("rattler", RATTLER, 1, "rattler could not build"),
 ]
 
 

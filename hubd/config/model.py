@@ -105,9 +105,9 @@ class Environment(Section):
         description="Packages to install, with the kernel's own among them.",
         examples=[["python=3.12", "ipykernel", "numpy"]],
     )
-    manager: Literal["auto", "conda", "uv"] = Field(
+    manager: Literal["auto", "conda", "rattler", "uv"] = Field(
         default="auto",
-        description="What installs the packages: conda, uv, or auto for conda where it can be had.",
+        description="What installs the packages: conda, rattler, uv, or auto for conda where it can be had.",
         examples=["auto"],
     )
     channels: Channels = Field(

@@ -13,6 +13,7 @@ from hubd.errors import HubdError, last_line
 from hubd.host import files
 from hubd.jobs.clearing import clear
 from hubd.jobs.with_conda import install_with_conda
+from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
 from hubd.tools.lock import Lock, lock_text
@@ -24,7 +25,11 @@ SMOKE = Path(__file__).with_name("smoke_kernel.py")
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
-MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {"conda": install_with_conda, "uv": install_with_uv}
+MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {
+    "conda": install_with_conda,
+    "rattler": install_with_rattler,
+    "uv": install_with_uv,
+}
 
 
 def build(work: Work) -> None:

@@ -19,6 +19,9 @@ from hubd.resources.switch import Switch
 # The recorded fact with the generations that somebody went back to, by environment.
 ROLLBACKS = "rollbacks"
 
+# Those that install from conda's channels.
+WITH_CHANNELS = ("conda", "rattler")
+
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
 
@@ -36,7 +39,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
-    """conda or uv; auto while that has not been found out."""
+    """conda, rattler or uv; auto while that has not been found out."""
     if environment.manager != "auto":
         return environment.manager
     if wanted.config.conda.path:
@@ -54,7 +57,7 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         generations=generations,
         manager=manager,
         packages=each.packages,
-        channels=(each.channels or wanted.config.conda.channels) if conda else (),
+        channels=(each.channels or wanted.config.conda.channels) if manager in WITH_CHANNELS else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         needs=(

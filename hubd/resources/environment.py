@@ -26,7 +26,7 @@ class Environment(Resource):
     """A generation of what is asked for, whole and proven; `Switch` puts it in place.
 
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
-    packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda or uv.
+    packages: as the manager writes them. requirements: a hash-locked list instead of packages. manager: conda, rattler or uv.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`.
     conda: conda's own prefix. smoke: the language whose kernel must run a cell before a build counts; empty: none.

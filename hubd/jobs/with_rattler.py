@@ -1,0 +1,97 @@
+"""Fills an environment with rattler: the packages of conda's channels, without conda."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from hubd.host import files
+from hubd.jobs.clearing import clear
+from hubd.jobs.work import LIMIT, Work
+from hubd.tools import conda, rattler
+from hubd.tools.lock import CondaPackage, Lock
+
+# It is told again when this much more is done, in percent.
+TOLD_EVERY = 5
+
+
+def install_with_rattler(work: Work, prefix: Path) -> Lock:
+    """Install the packages of the specification and tell which they were. Raises HubdError with the cause."""
+    specs = work.spec["packages"]
+    return _install(work, prefix, specs, rattler.order(prefix, _cache(work), specs=specs, channels=work.spec["channels"]))
+
+
+def install_exactly(work: Work, prefix: Path, packages: Iterable[CondaPackage]) -> Lock:
+    """Install exactly these packages, nothing is solved. Raises HubdError with the cause."""
+    listed = sorted(packages, key=lambda package: package.name)
+    return _install(work, prefix, [package.url for package in listed], rattler.order(prefix, _cache(work), packages=listed))
+
+
+def _cache(work: Work) -> Path:
+    return work.path("cache") / "rattler"
+
+
+def _install(work: Work, prefix: Path, asked: list[str], order: bytes) -> Lock:
+    work.phase(f"solving {len(asked)} packages with rattler")
+    _clear_unfinished(_cache(work) / "pkgs")
+    result = work.commands.run(
+        rattler.drive(work.path("uv").with_name("python")),
+        check=False, timeout=LIMIT, stdin=order, environment={"HOME": str(work.path("cache"))}, line=_Progress(work),
+    )  # fmt: skip
+    packages = rattler.installed(result.out.splitlines())
+    if result.code != 0 or packages is None:
+        raise rattler.failure(result.out, result.err, code=result.code)
+    _compile(work, prefix)
+    _write_history(prefix, asked, packages)
+    return Lock(manager="rattler", platform=conda.platform(), conda=packages)
+
+
+class _Progress:
+    """Hears the child's lines: what is done goes to those who follow, talk to the log."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._fetched, self._told = work, False, ("", 0)
+
+    def __call__(self, line: str) -> None:
+        said = rattler.answer(line)
+        if not said:
+            print(line, flush=True)
+        elif "total" in said:
+            self._tell(str(said["step"]), int(said["done"]), int(said["total"]))
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        # The first packages are linked while others still come.
+        self._fetched = self._fetched or (step == "downloading" and done == total)
+        told = (step, 100 * done // (total * TOLD_EVERY))
+        if (step == "downloading" or self._fetched) and told != self._told:
+            self._told = told
+            self._work.phase(f"{step} packages, {done} of {total}")
+
+
+def _clear_unfinished(packages: Path) -> None:
+    """Remove what killed builds left in the cache: rattler unpacks into hidden folders and renames them."""
+    for name in files.children(packages):
+        if name.startswith(".") and not name.endswith(".lock"):
+            clear(packages / name)
+
+
+def _compile(work: Work, prefix: Path) -> None:
+    """Compile the Python modules, as conda does: nobody may write into a generation later."""
+    folders = [str(each) for each in sorted(prefix.glob("lib/python*/site-packages")) if (prefix / "bin/python").exists()]
+    if folders:
+        work.phase("compiling the Python packages")
+        # Some packages have files that are no valid Python of this version; conda lets them be as well.
+        work.run((str(prefix / "bin/python"), "-m", "compileall", "-q", "-j", "0", *folders), HOME=str(work.path("cache")))
+
+
+def _write_history(prefix: Path, asked: list[str], packages: tuple[CondaPackage, ...]) -> None:
+    """What conda writes about an environment that it made: without it conda does not take it for one."""
+    lines = [
+        f"==> {time.strftime('%Y-%m-%d %H:%M:%S')} <==",
+        "# cmd: hubd",
+        *(f"+{package.url.rpartition('/')[0]}::{package.name}-{package.version}-{package.build}" for package in packages),
+        f"# update specs: {json.dumps(asked)}",
+    ]
+    files.write_atomic(prefix / "conda-meta/history", ("\n".join(lines) + "\n").encode(), mode=0o644)
