@@ -43,7 +43,7 @@ def write_wheel(path: Path) -> None:
 def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
     """The machine while the environment `slow` is being built; it is taken away again afterwards."""
     good = hub_machine.read(CONFIG)
-    hub_machine.shell("rm -rf /opt/hub/cache/environments/uv/wheels-* /opt/hub/cache/environments/uv/archive-*/hubd_slow*")
+    hub_machine.shell("rm -rf /opt/hub/envs/.cache/uv/wheels-* /opt/hub/envs/.cache/uv/archive-*/hubd_slow*")
     index.delays["slow"] = SLOWNESS
     entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
     put(hub_machine, good.replace("environments:\n", f"environments:\n{entry}"))

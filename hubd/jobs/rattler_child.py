@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rattler
+from rattler.install import InstallerReporter
 from rattler.package_cache import PackageCache, ValidationMode
 
 RETRIES = 3
@@ -33,7 +34,7 @@ def say(**words: Any) -> None:
     sys.stdout.flush()
 
 
-class Reporter:
+class Reporter(InstallerReporter):
     """Tells how many packages are fetched and linked, and keeps which scripts failed."""
 
     def __init__(self) -> None:

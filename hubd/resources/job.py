@@ -7,7 +7,8 @@ what counts. A killed job is only something that is not there yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ SANDBOX = (
     ("CapabilityBoundingSet", ""), ("UMask", "0022"), ("CPUWeight", "20"), ("IOWeight", "20"), ("Nice", "10"),
     ("KillMode", "control-group"), ("RuntimeMaxSec", "7200"),
 )  # fmt: skip
+
+
+# hubd makes no other names in its folders, and these need no quotes.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +139,15 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writ
     writable: all else it may change.
     """
     layout = host.layout
-    own_cache = layout.cache / cache
+    own_cache = layout.package_cache(cache)
     path = layout.jobs / f"{job}.json"
     tries = _number(_last_try(layout, job, spec["digest"]), "tries")
     where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
     whole = {**spec, "job": job, **where, "tries": tries, "at": host.clock()}
     files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-    for folder in (own_cache, *writable):
-        _make_writable(folder)
+    _make_writable(own_cache, mode=0o700)
+    for folder in writable:
+        _make_writable(folder, mode=0o755)
     _make_room(result_path(layout, job))
     program = Program(
         name=job_unit(job),
@@ -152,7 +158,7 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writ
         environment_file=layout.state / "network.env",
         properties=(
             *SANDBOX,
-            ("ReadWritePaths", " ".join(str(each) for each in (*writable, own_cache, layout.reports))),
+            *_reach(layout.envs, own_cache, (*writable, layout.reports)),
             ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
         ),
         restart=False,
@@ -161,11 +167,34 @@ def start_job(host: Host, job: str, spec: Mapping[str, Any], *, cache: str, writ
     host.init.run(program)
 
 
-def _make_writable(folder: Path) -> None:
+def _reach(envs: Path, cache: Path, writable: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """What a job may write.
+
+    Each path of these is a mount in its sandbox, and hard links end where a mount does: a cache among the environments is
+    opened as one with them, and whatever else there is among them is closed again.
+    """
+    opened = (*writable, cache)
+    if cache.is_relative_to(envs):
+        closed = " ".join(f"-{path}" for path in _beside(envs, opened))
+        yield from ((("ReadOnlyPaths", closed),) if closed else ())
+        opened = (envs, *(path for path in writable if not path.is_relative_to(envs)))
+    yield "ReadWritePaths", " ".join(map(str, opened))
+
+
+def _beside(folder: Path, opened: tuple[Path, ...]) -> Iterator[Path]:
+    """What is in a folder and neither opened nor on the way to it."""
+    for path in (folder / name for name in files.children(folder) if _NAME.fullmatch(name)):
+        if any(each != path and each.is_relative_to(path) for each in opened):
+            yield from _beside(path, opened)
+        elif path not in opened:
+            yield path
+
+
+def _make_writable(folder: Path, *, mode: int) -> None:
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     for part in reversed(missing[1:]):
         files.make_directory(part, mode=0o755)
-    files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
+    files.make_directory(folder, mode=mode, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
 def _make_room(path: Path, also: tuple[str, ...] = ()) -> None:
