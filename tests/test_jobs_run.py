@@ -12,7 +12,7 @@ from fakes import FakeCommands
 
 from hubd.errors import HubdError
 from hubd.host.web import Web
-from hubd.jobs import smoke_kernel
+from hubd.jobs import damage, smoke_kernel
 from hubd.jobs.run import run
 
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
@@ -164,6 +164,115 @@ def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: R
     assert rig.run(manager="rattler") == 1
     assert rig.told["what"] == "rattler could not build the environment"
     assert not rig.is_marked
+
+
+CONDA = ("/opt/hub/conda/bin/conda",)
+MODULE = "lib/python3.12/site-packages/a.py"
+
+
+def conda_installs(rig: Rig, *texts: str) -> None:
+    """Let conda put a package with this module in it there, run after run, and say that all went well."""
+    runs = iter(texts)
+
+    def create(argv: tuple[str, ...]) -> str:
+        assert list(rig.prefix.iterdir()) == []
+        (rig.prefix / MODULE).parent.mkdir(parents=True)
+        (rig.prefix / MODULE).write_text(next(runs))
+        meta = rig.prefix / "conda-meta"
+        meta.mkdir()
+        (meta / "history").touch()
+        entry = {"_path": MODULE, "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest()}
+        (meta / "a-1-0.json").write_text(json.dumps({"name": "a", "paths_data": {"paths": [entry]}}))
+        return "{}"
+
+    rig.commands.answers[CONDA] = create
+
+
+def conda_cache(rig: Rig) -> list[str]:
+    """What is in conda's package cache."""
+    return sorted(path.name for path in (rig.cache / "conda-pkgs").iterdir())
+
+
+@pytest.fixture
+def cached(rig: Rig) -> Rig:
+    """Packages are in conda's cache, unpacked and as they came."""
+    for name in ("a-1-0", "b-1-0"):
+        (rig.cache / "conda-pkgs" / name).mkdir(parents=True)
+        (rig.cache / "conda-pkgs" / f"{name}.conda").touch()
+    return rig
+
+
+def test_a_package_cut_off_in_the_cache_is_fetched_anew(cached: Rig) -> None:
+    conda_installs(cached, "who", "whole")
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+    assert (cached.prefix / MODULE).read_text() == "whole"
+
+
+def test_a_package_of_the_right_length_is_looked_at_when_the_kernel_fails(cached: Rig) -> None:
+    conda_installs(cached, "WHOLE", "whole")
+    tried = iter([1, ""])
+    cached.commands.answers[f"{cached.prefix}/bin/python",] = lambda argv: next(tried)
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+def test_a_package_that_is_like_that_each_time_is_taken_as_it_is(cached: Rig) -> None:
+    conda_installs(cached, "who", "who")
+    assert cached.run(manager="conda") == 0
+
+
+def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: Rig) -> None:
+    conda_installs(cached, "whole")
+    cached.commands.answers[f"{cached.prefix}/bin/python",] = 1
+    assert cached.run(manager="conda") == 1
+    assert cached.told["what"] == "its kernel does not run a cell"
+    assert len(conda_cache(cached)) == 4
+
+
+def conda_fails(rig: Rig, **said: str) -> None:
+    answer = json.dumps({"exception_name": "CondaVerificationError", **said})
+    rig.commands.answers[CONDA] = answer
+
+
+def test_what_conda_names_of_its_cache_is_taken_out(cached: Rig) -> None:
+    conda_fails(cached, message=f"The package for a located at {cached.cache}/conda-pkgs/a-1-0 appears to be corrupted.")
+    assert cached.run(manager="conda", tries=1) == 1
+    assert len(cached.commands.ran) == 2
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+@pytest.mark.parametrize(("tries", "left"), [(0, 4), (1, 0), (2, 4)])
+def test_a_second_failure_that_nobody_explains_begins_with_an_empty_cache_once(cached: Rig, tries: int, left: int) -> None:
+    conda_fails(cached, message="something")
+    assert cached.run(manager="conda", tries=tries) == 1
+    assert len(conda_cache(cached)) == left
+
+
+@pytest.mark.parametrize(("entry", "content", "whole"), [
+    ({}, b"whole", True),
+    ({}, b"WHOLE", False),
+    ({}, b"who", False),
+    ({}, None, False),
+    ({"prefix_placeholder": "/p", "sha256_in_prefix": hashlib.sha256(b"moved").hexdigest()}, b"moved", True),
+    ({"prefix_placeholder": "/p", "sha256_in_prefix": hashlib.sha256(b"moved").hexdigest()}, b"whole", False),
+    ({"path_type": "softlink"}, None, False),
+    ({"path_type": "pyc_file"}, None, True),
+])  # fmt: skip
+def test_what_counts_as_damage(tmp_path: Path, entry: dict[str, str], content: bytes | None, whole: bool) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    told = {"_path": "a", "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest(), **entry}
+    (tmp_path / "conda-meta/a-1-0.json").write_text(json.dumps({"paths_data": {"paths": [told]}}))
+    (tmp_path / "conda-meta/b-1-0.json").write_text("{}")
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    assert list(damage.damaged(tmp_path, content=True)) == ([] if whole else ["a-1-0"])
+
+
+def test_a_channel_that_is_away_empties_no_cache(cached: Rig) -> None:
+    conda_fails(cached, exception_name="CondaHTTPError", message="HTTP 000")
+    assert cached.run(manager="conda", tries=1) == 1
+    assert len(conda_cache(cached)) == 4
 
 
 FAILURES = [

@@ -6,11 +6,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.host import files
+from hubd.jobs import damage
 from hubd.jobs.clearing import clear
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_rattler import install_with_rattler
@@ -35,13 +37,25 @@ MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {
 def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix = work.path("prefix")
+    try:
+        _build(work, prefix, look=damage.look)
+    except HubdError as error:
+        with _cache_alone(work):
+            healed = damage.healed(work, prefix, error)
+        if not healed:
+            raise
+        work.phase("building once more, as the package cache was damaged")
+        # What is still another file than its record says came like that, or a package's own script changed it.
+        _build(work, prefix, look=lambda prefix: None)
+
+
+def _build(work: Work, prefix: Path, *, look: Callable[[Path], None]) -> None:
     for name in files.children(prefix):
         clear(prefix / name)
-    # One manager at a time in one cache: two cold conda runs side by side were seen to poison it.
     work.phase("waiting for another build")
-    with (work.path("cache") / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
+        look(prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         clear(prefix / leftover)
@@ -50,6 +64,14 @@ def build(work: Work) -> None:
         _prove(work, prefix)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, activation)
+
+
+@contextmanager
+def _cache_alone(work: Work) -> Iterator[None]:
+    """One manager at a time in one cache: two cold conda runs side by side were seen to poison it."""
+    with (work.path("cache") / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hubd.host import files
+from hubd.jobs.damage import cache_of
 from hubd.jobs.work import Work
 from hubd.tools import conda
 from hubd.tools.lock import CondaPackage, Lock
@@ -17,8 +18,7 @@ def install_with_conda(work: Work, prefix: Path) -> Lock:
     packages = work.spec["packages"]
     work.phase(f"solving and installing {len(packages)} packages with conda")
     argv = conda.create(work.path("conda"), prefix, packages, work.spec["channels"])
-    cache = work.path("cache")
-    result = work.run(argv, HOME=str(cache), CONDA_PKGS_DIRS=str(cache / "conda-pkgs"))
+    result = work.run(argv, HOME=str(work.path("cache")), CONDA_PKGS_DIRS=str(cache_of(work)))
     # The exit code alone is not to be trusted: conda's own mark and a record for each package asked for are.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)

@@ -12,6 +12,9 @@ from hubd.errors import HubdError, last_line
 
 Argv = tuple[str, ...]
 
+# What is said of a failure that is none of the known ones.
+UNCLEAR = "conda could not build the environment"
+
 
 def platform() -> str:
     """conda's word for the kind of this machine."""
@@ -48,7 +51,7 @@ def failure(output: str, *, code: int) -> HubdError:
     if "HTTP" in name or "Channel" in name or "Connection" in name:
         fix = "Check the channel's address and the network; hubd tries again by itself."
         return HubdError("a channel cannot be reached", why=short, fix=fix, retry=True)
-    return HubdError("conda could not build the environment", why=short, retry=True)
+    return HubdError(UNCLEAR, why=short, retry=True)
 
 
 def _json_in(output: str) -> dict[str, Any]:
