@@ -70,7 +70,7 @@ async def build(order: Mapping[str, Any]) -> list[rattler.RepoDataRecord]:
     say(step="solving")
     exactly = order["packages"]
     records = await named(exactly, gateway) if exactly else await solved(order["specs"], order["channels"], gateway)
-    reporter = Reporter()
+    reporter = Reporter()  # type: ignore[abstract]  # empty methods do nothing; they are not abstract
     # Each file of the cache is compared with its checksum: what a crash or a full disk left behind is fetched anew.
     packages = PackageCache.new_layered([cache / "pkgs"], False, ValidationMode.full())
     await rattler.install(

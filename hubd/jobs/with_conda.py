@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hubd.host import files
+from hubd.jobs.compiled import compile_python
 from hubd.jobs.damage import cache_of
 from hubd.jobs.work import Work
 from hubd.tools import conda
@@ -22,6 +23,8 @@ def install_with_conda(work: Work, prefix: Path) -> Lock:
     # The exit code alone is not to be trusted: conda's own mark and a record for each package asked for are.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)
+    # conda compiles for each environment anew.
+    compile_python(work, prefix)
     return Lock(manager="conda", platform=conda.platform(), conda=tuple(installed(prefix)))
 
 

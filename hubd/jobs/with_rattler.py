@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hubd.host import files
 from hubd.jobs.clearing import clear
+from hubd.jobs.compiled import compile_python
 from hubd.jobs.work import LIMIT, Work
 from hubd.tools import conda, rattler
 from hubd.tools.lock import CondaPackage, Lock
@@ -43,7 +44,7 @@ def _install(work: Work, prefix: Path, asked: list[str], order: bytes) -> Lock:
     packages = rattler.installed(result.out.splitlines())
     if result.code != 0 or packages is None:
         raise rattler.failure(result.out, result.err, code=result.code)
-    _compile(work, prefix)
+    compile_python(work, prefix)
     _write_history(prefix, asked, packages)
     return Lock(manager="rattler", platform=conda.platform(), conda=packages)
 
@@ -75,15 +76,6 @@ def _clear_unfinished(packages: Path) -> None:
     for name in files.children(packages):
         if name.startswith(".") and not name.endswith(".lock"):
             clear(packages / name)
-
-
-def _compile(work: Work, prefix: Path) -> None:
-    """Compile the Python modules, as conda does: nobody may write into a generation later."""
-    folders = [str(each) for each in sorted(prefix.glob("lib/python*/site-packages")) if (prefix / "bin/python").exists()]
-    if folders:
-        work.phase("compiling the Python packages")
-        # Some packages have files that are no valid Python of this version; conda lets them be as well.
-        work.run((str(prefix / "bin/python"), "-m", "compileall", "-q", "-j", "0", *folders), HOME=str(work.path("cache")))
 
 
 def _write_history(prefix: Path, asked: list[str], packages: tuple[CondaPackage, ...]) -> None:
