@@ -14,6 +14,9 @@ from hubd.errors import HubdError
 from hubd.host.web import Web
 from hubd.jobs import damage, smoke_kernel
 from hubd.jobs.run import run
+from hubd.jobs.with_rattler import install_exactly
+from hubd.jobs.work import Work
+from hubd.tools.lock import CondaPackage
 
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
 
@@ -144,6 +147,16 @@ def test_an_environment_by_rattler(rig: Rig, capsys: pytest.CaptureFixture[str])
     assert "manager: rattler" in (rig.prefix / ".hubd-lock.yaml").read_text()
     assert "talk" in capsys.readouterr().out
     assert rig.is_marked
+
+
+def test_rattler_installs_exactly_what_it_is_given(rig: Rig) -> None:
+    rattler_installs(rig)
+    package = CondaPackage(*INSTALLED[0])
+    work = Work(rig.spec, rig.commands, Web(), print)  # type: ignore[arg-type]
+    lock = install_exactly(work, rig.prefix, [package])
+    order = json.loads(rig.commands.options[0]["stdin"])
+    assert (order["specs"], order["packages"]) == ([], [[package.url, package.sha256]])
+    assert lock.conda == (package,)
 
 
 def test_those_who_follow_see_how_far_rattler_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
