@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from channel.build import MADE
 from hub import KERNEL, HubMachine
 from web import WebServer, web_server
 
@@ -31,9 +32,13 @@ class Site:
         own = conda or f"""conda:
   url: {{x86_64: {self.web.url}/Miniconda.sh, aarch64: {self.web.url}/Miniconda.sh}}
   sha256: {{x86_64: {sha256 or self.sha256}, aarch64: {sha256 or self.sha256}}}
-  channels: [{self.web.url}/tests]
+  channels: [{", ".join(self.channels)}]
 """
         return self.good.replace("environments:\n", f"environments:\n{environments}") + own
+
+    @property
+    def channels(self) -> list[str]:
+        return [f"{self.web.url}/{name}" for name in ("real", MADE) if (self.web.folder / name).exists()]
 
     def apply(self, text: str) -> str:
         """Put the config in place, follow the builds to their end, and give what was said."""
@@ -113,6 +118,8 @@ def test_environment_by_rattler_needs_no_conda(site: Site) -> None:
     assert site.machine.path(compiled).exists(), "nobody may write there later"
     assert "::numpy-" in site.machine.read(f"{prefix}/conda-meta/history")
     assert "sha256:" in site.machine.read(f"{prefix}/.hubd-lock.yaml")
+    module = site.machine.run(("stat", "-c", "%h", f"{prefix}/lib/python3.11/site-packages/numpy/__init__.py")).out
+    assert int(module) > 1, "a hard link"
 
 
 WRONG = {
@@ -146,7 +153,7 @@ def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None
     assert json.loads(machine.read(CHOICE))["manager"] == "conda"
     assert site.run("import os, sys; print(os.path.exists(sys.prefix + '/conda-meta'))", "auto") == "True\n"
     # Nobody changes to uv because the channel is away for a day.
-    site.web.failures["tests"] = 503
+    site.web.failures |= dict.fromkeys(("tests", "real"), 503)
     assert site.machine.hubd("apply", "--yes").code == 0
     site.web.failures.clear()
     assert json.loads(machine.read(CHOICE))["manager"] == "conda"
@@ -156,7 +163,7 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     machine = site.machine
     machine.shell(f"curl -fsS {site.web.url}/Miniconda.sh -o /root/conda.sh && sh /root/conda.sh -b -p /srv/conda")
     before = machine.shell("find /srv/conda -printf '%P %s %U %m\\n' | sort | sha256sum").out
-    conda = f"conda:\n  path: /srv/conda\n  channels: ['{site.web.url}/tests']\n"
+    conda = f"conda:\n  path: /srv/conda\n  channels: {site.channels}\n"
     said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel"), conda=conda))
     assert said.startswith("0 "), said
     assert site.run("print(6 * 7)", "theirs") == "42\n"
@@ -169,7 +176,7 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
 
 @pytest.mark.parametrize("manager", ["conda", "rattler"])
 def test_channel_that_is_away_is_told_and_waited_for(site: Site, manager: str) -> None:
-    site.web.failures["tests"] = 503
+    site.web.failures |= dict.fromkeys(("tests", "real"), 503)
     added = site.config(environment("late", "python=3.11, ipykernel, pip", manager))
     said = site.apply(added)
     assert said.startswith("5 "), said
@@ -177,3 +184,14 @@ def test_channel_that_is_away_is_told_and_waited_for(site: Site, manager: str) -
     site.web.failures.clear()
     assert site.apply(added).startswith("0 ")
     assert site.run("print(6 * 7)", "late") == "42\n"
+
+
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
+def test_r_is_built_and_runs_a_cell(site: Site, manager: str) -> None:
+    entry = environment("stats", "r-base, r-irkernel", manager) + "    kernel: {language: R, display_name: R}\n"
+    said = site.apply(site.config(entry))
+    assert said.startswith("0 "), said
+    code = 'cat(R.home(), round(summary(lm(mpg ~ wt, mtcars))$r.squared, 4), nchar("ä"), Sys.which("R"))'
+    home, fit, length, program = site.run(code, "stats").split()
+    assert home.startswith("/opt/hub/envs/stats/") and home.endswith("/lib/R"), home
+    assert (fit, length, program) == ("0.7528", "1", home.replace("/lib/R", "/bin/R"))
