@@ -17,11 +17,11 @@ from channel.build import MADE
 from hub import KERNEL, HubMachine
 from web import web_server
 
-KILLS = 10
-PAIRS = 4
+KILLS = 50
+PAIRS = 20
 SEED = 20260801
 # How long after its start a build is killed, in seconds: a build of these packages takes about so long on a quiet machine.
-LONGEST = 6.0
+LONGEST = 5.0
 
 CONFIG = "/opt/hub/config.yaml"
 ENVS = "/opt/hub/envs"
@@ -33,22 +33,27 @@ R = "r-base, r-irkernel"
 
 @dataclass(slots=True)
 class Workshop:
-    """A machine that builds from the small channel. turn: makes each list of packages one that was never asked for before."""
+    """A machine that builds from the small channel.
+
+    turn: makes each list of packages one that was never asked for before. declared: the text of each environment.
+    """
 
     machine: HubMachine
     good: str
     conda: str
     turn: int = 0
+    declared: dict[str, str] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     def put(self, **environments: str) -> None:
-        """Declare these environments, each `MANAGER LANGUAGE`, with packages that nobody asked for yet."""
+        """Let these environments, each `MANAGER LANGUAGE`, have packages that nobody asked for yet; the others stay."""
         self.turn += 1
-        text = ""
         for name, said in environments.items():
             manager, language = said.split()
             packages = f"{PYTHON}, 'cowsay>=0.{self.turn}'" if language == "python" else f"{R}, 'r-glue>=0.{self.turn}'"
-            text += f"  {name}:\n    packages: [{packages}]\n    manager: {manager}\n    kernel: {{language: {language}}}\n"
+            text = f"  {name}:\n    packages: [{packages}]\n    manager: {manager}\n    kernel: {{language: {language}}}\n"
+            self.declared[name] = text
+        text = "".join(self.declared.values())
         self.machine.write(CONFIG, self.good.replace("environments:\n", f"environments:\n{text}") + self.conda, mode=0o640)
 
     def apply(self, *words: str) -> str:
@@ -123,7 +128,7 @@ def test_kills_at_any_instant_break_no_environment(workshop: Workshop) -> None:
     struck = {"daemon": 0, "job": 0, "manager": 0}
     for turn in range(KILLS):
         name = list(names)[turn % 2]
-        workshop.put(**{each: f"{manager} python" for each, manager in names.items()})
+        workshop.put(**{name: f"{names[name]} python"})
         workshop.apply()
         time.sleep(workshop.chance.uniform(0, LONGEST))
         victim = workshop.chance.choice(list(struck))

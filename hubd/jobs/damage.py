@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ def cache_of(work: Work) -> Path:
     return work.path("cache") / "conda-pkgs"
 
 
-def look(prefix: Path) -> None:
-    """Compare what is there with the records, by size alone. Raises HubdError for what is missing or cut off."""
-    names = sorted(damaged(prefix, content=False))
+def look(work: Work, prefix: Path) -> None:
+    """Compare what conda put there with the records. Raises HubdError for what is missing or another file."""
+    # Others compare what they take from their caches themselves.
+    names = damaged(prefix) if work.spec["manager"] == "conda" else []
     if names:
-        why = f"files of {', '.join(names[:5])} are missing or cut off"
+        why = f"files of {', '.join(names[:5])} are missing or other ones"
         raise HubdError("the environment is not what its packages hold", why=why, retry=True)
 
 
@@ -43,7 +45,7 @@ def healed(work: Work, prefix: Path, error: HubdError) -> bool:
         return False
     cache = cache_of(work)
     named = re.findall(re.escape(str(cache)) + r"/([^/\s'\",:]+)", error.why)
-    names = {name.removesuffix(".tar.bz2").removesuffix(".conda") for name in named} | set(damaged(prefix, content=True))
+    names = {name.removesuffix(".tar.bz2").removesuffix(".conda") for name in named} | set(damaged(prefix))
     if not names and error.what == conda.UNCLEAR and work.spec["tries"] == 1:
         # It failed before, for no reason that is known: everything is fetched anew, but not again and again.
         names = set(files.children(cache))
@@ -54,17 +56,20 @@ def healed(work: Work, prefix: Path, error: HubdError) -> bool:
     return bool(names)
 
 
-def damaged(prefix: Path, *, content: bool) -> Iterator[str]:
-    """Packages of which a file is missing or of another size, or with `content` another one, than their records say."""
-    for name in files.children(prefix / "conda-meta"):
-        if name.endswith(".json"):
-            record = json.loads(files.read(prefix / "conda-meta" / name) or b"{}")
-            paths = (record.get("paths_data") or {}).get("paths") or []
-            if not all(_is_whole(prefix, each, content=content) for each in paths):
-                yield name.removesuffix(".json")
+def damaged(prefix: Path) -> list[str]:
+    """Packages of which a file is missing or another one than their records say."""
+    names = [name for name in files.children(prefix / "conda-meta") if name.endswith(".json")]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        whole = threads.map(lambda name: _all_whole(prefix, name), names)
+        return [name.removesuffix(".json") for name, fine in zip(names, whole, strict=True) if not fine]
 
 
-def _is_whole(prefix: Path, entry: Mapping[str, Any], *, content: bool) -> bool:
+def _all_whole(prefix: Path, name: str) -> bool:
+    record = json.loads(files.read(prefix / "conda-meta" / name) or b"{}")
+    return all(_is_whole(prefix, each) for each in (record.get("paths_data") or {}).get("paths") or [])
+
+
+def _is_whole(prefix: Path, entry: Mapping[str, Any]) -> bool:
     path = prefix / entry["_path"]
     if entry.get("path_type") == "softlink":
         return os.path.lexists(path)
@@ -72,9 +77,7 @@ def _is_whole(prefix: Path, entry: Mapping[str, Any], *, content: bool) -> bool:
         return True  # made at the installation, such as compiled Python
     if not path.is_file():
         return False
-    if content:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        return found in (entry.get("sha256_in_prefix") or entry.get("sha256"), None)
-    # A file that has the environment's own path in it is not as long as it was.
-    return bool(entry.get("prefix_placeholder")) or path.stat().st_size == entry.get("size_in_bytes", path.stat().st_size)
+    # A file that has the environment's own path in it is not the one that came.
+    expected = entry.get("sha256_in_prefix") or (None if entry.get("prefix_placeholder") else entry.get("sha256"))
+    with path.open("rb") as file:
+        return expected in (None, hashlib.file_digest(file, "sha256").hexdigest())

@@ -46,16 +46,16 @@ def build(work: Work) -> None:
             raise
         work.phase("building once more, as the package cache was damaged")
         # What is still another file than its record says came like that, or a package's own script changed it.
-        _build(work, prefix, look=lambda prefix: None)
+        _build(work, prefix, look=lambda work, prefix: None)
 
 
-def _build(work: Work, prefix: Path, *, look: Callable[[Path], None]) -> None:
+def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
     for name in files.children(prefix):
         clear(prefix / name)
     work.phase("waiting for another build")
     with _cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
-        look(prefix)
+        look(work, prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         clear(prefix / leftover)

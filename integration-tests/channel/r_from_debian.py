@@ -34,15 +34,16 @@ LIBRARIES = (
 CAIRO = Library(
     "cairo", "libcairo2",
     tuple(f"lib{name}.so.*" for name in (
-        "ICE", "Lerc", "SM", "X11", "Xau", "Xdmcp", "Xext", "Xrender", "Xt", "cairo", "datrie", "deflate", "fontconfig", "freetype",
-        "fribidi", "gio-2.0", "glib-2.0", "gmodule-2.0", "gobject-2.0", "graphite2", "harfbuzz", "jbig", "jpeg", "pango-1.0",
-        "pangocairo-1.0", "pangoft2-1.0", "pixman-1", "png16", "thai", "tiff", "webp", "xcb-render", "xcb-shm", "xcb",
+        "ICE", "Lerc", "SM", "X11", "Xau", "Xdmcp", "Xext", "Xrender", "Xt", "cairo", "datrie", "deflate", "fontconfig",
+        "freetype", "fribidi", "gio-2.0", "glib-2.0", "gmodule-2.0", "gobject-2.0", "graphite2", "harfbuzz", "jbig", "jpeg",
+        "pango-1.0", "pangocairo-1.0", "pangoft2-1.0", "pixman-1", "png16", "thai", "tiff", "webp", "xcb-render", "xcb-shm",
+        "xcb",
     )),
     also=(
-        "libdatrie1", "libdeflate0", "libfontconfig1", "libfreetype6", "libfribidi0", "libglib2.0-0", "libgraphite2-3", "libharfbuzz0b",
-        "libice6", "libjbig0", "libjpeg62-turbo", "liblerc4", "libpango-1.0-0", "libpangocairo-1.0-0", "libpangoft2-1.0-0",
-        "libpixman-1-0", "libpng16-16", "libsm6", "libthai0", "libtiff6", "libwebp7", "libx11-6", "libxau6", "libxcb-render0",
-        "libxcb-shm0", "libxcb1", "libxdmcp6", "libxext6", "libxrender1", "libxt6",
+        "libdatrie1", "libdeflate0", "libfontconfig1", "libfreetype6", "libfribidi0", "libglib2.0-0", "libgraphite2-3",
+        "libharfbuzz0b", "libice6", "libjbig0", "libjpeg62-turbo", "liblerc4", "libpango-1.0-0", "libpangocairo-1.0-0",
+        "libpangoft2-1.0-0", "libpixman-1-0", "libpng16-16", "libsm6", "libthai0", "libtiff6", "libwebp7", "libx11-6",
+        "libxau6", "libxcb-render0", "libxcb-shm0", "libxcb1", "libxdmcp6", "libxext6", "libxrender1", "libxt6",
     ),
 )  # fmt: skip
 # What the kernel needs; the first is R itself.
