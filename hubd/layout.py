@@ -70,6 +70,10 @@ class Layout:
     def cache(self) -> Path:
         return self.prefix / "cache"
 
+    def package_cache(self, name: str) -> Path:
+        """The cache that jobs of one kind share. That of `environments` lies among these: hard links end where a mount does."""
+        return self.envs / ".cache" if name == "environments" else self.cache / name
+
     @property
     def config_d(self) -> Path:
         return self.prefix / "jupyterhub_config.d"

@@ -261,7 +261,7 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
         "not a choice",
         "did you mean `conda`",
     ),
-    ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, uv"),
+    ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, rattler, uv"),
     ("environments: {a: {pip: [-e x]}}", "environments.a.pip[0]", 1, 26, "is not a package", "numpy"),
     ("environments: {a: {lock: -x}}", "environments.a.lock", 1, 26, "neither a file nor an address", "https://"),
     ("environments: {a: {file: 'ftp://x/y'}}", "environments.a.file", 1, 26, "neither a file nor an address", "start with /"),

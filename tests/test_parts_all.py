@@ -276,6 +276,13 @@ def test_channels_are_those_of_the_environment_else_of_conda_and_none_with_uv() 
     assert {name: each.channels for name, each in found.items()} == {"science": ("a", "b"), "maths": (), "stats": ("my-channel",)}
 
 
+def test_rattler_has_channels_and_needs_no_conda() -> None:
+    wish = wanted(FULL.replace("manager: conda", "manager: rattler") + "conda: {channels: [a, b]}\n")
+    found = environments(wish)["science"]
+    assert (found.manager, found.channels, found.conda) == ("rattler", ("a", "b"), None)
+    assert not any(isinstance(each, Conda) for each in made(wish).resources)
+
+
 @pytest.mark.parametrize(("channels", "probe"), [
     ("[conda-forge]", "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"),
     ("['https://mirror.example.org/forge/']", "https://mirror.example.org/forge/noarch/repodata.json"),

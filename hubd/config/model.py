@@ -123,9 +123,9 @@ class Environment(Section):
         description="Packages from PyPI besides those, as pip writes them; what conda has installed they may not replace.",
         examples=[["some-package==1.2"]],
     )
-    manager: Literal["auto", "conda", "uv"] = Field(
+    manager: Literal["auto", "conda", "rattler", "uv"] = Field(
         default="auto",
-        description="What installs the packages: conda, uv, or auto for conda where it can be had.",
+        description="What installs the packages: conda, rattler, uv, or auto for conda where it can be had.",
         examples=["auto"],
     )
     lock: Place | None = Field(

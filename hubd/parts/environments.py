@@ -21,6 +21,9 @@ from hubd.tools.job_limits import JobLimits
 # The recorded fact with the generations that somebody went back to, by environment.
 ROLLBACKS = "rollbacks"
 
+# Those that install from conda's channels.
+WITH_CHANNELS = ("conda", "rattler")
+
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
 
@@ -38,7 +41,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
-    """conda or uv; auto while that has not been found out. A lock of uv's is uv's in any case."""
+    """conda, rattler or uv; auto while that has not been found out. A lock of uv's is uv's in any case."""
     if environment.manager != "auto":
         return environment.manager
     lock = written(wanted, environment).lock
@@ -64,7 +67,7 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         source=asked.source,
         refused=asked.refused,
         frozen=each.frozen,
-        channels=asked.channels if conda else (),
+        channels=asked.channels if manager in WITH_CHANNELS else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         limits=job_limits(wanted),
