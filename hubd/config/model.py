@@ -16,17 +16,14 @@ from hubd.config.checks import (
     too_little,
     unclear_source,
     unknown_default,
-    unknown_members,
 )
 from hubd.config.conda_section import Conda
 from hubd.config.names import (
     AbsolutePath,
-    Accounts,
     Address,
     Channels,
     Checksum,
     EnvironmentName,
-    GroupName,
     Line,
     Packages,
     Place,
@@ -34,41 +31,9 @@ from hubd.config.names import (
     Port,
     is_address,
 )
+from hubd.config.people_section import People
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size
-
-
-class Group(Section):
-    """A group of people."""
-
-    members: Accounts = Field(default=(), description="The people in this group, by name.", examples=[["ada", "bea"]])
-
-    @classmethod
-    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        yield from twice(written, "members")
-
-
-class People(Section):
-    """Who may use the hub, and as what."""
-
-    admins: Accounts = Field(default=(), description="People who look after the hub: hub admins with sudo.", examples=[["ada"]])
-    users: Accounts = Field(default=(), description="People who may sign in and work.", examples=[["bea", "cid"]])
-    groups: dict[GroupName, Group] = Field(
-        default={},
-        description="Groups of people by name, each with its members.",
-        examples=[{"course": {"members": ["ada", "bea"]}}],
-    )
-
-    @property
-    def everybody(self) -> tuple[str, ...]:
-        """Admins and users, each once, in the order of the file."""
-        return tuple(dict.fromkeys((*self.admins, *self.users)))
-
-    @classmethod
-    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        yield from twice(written, "admins")
-        yield from twice(written, "users")
-        yield from unknown_members(written)
 
 
 class Limits(Section):
