@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hubd.config.problems import did_you_mean
 from hubd.config.section import Finding, names, written_as
+from hubd.layout import ADMINS, EVERYONE
 
 REQUIREMENT = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9][A-Za-z0-9._-]*)")
 KERNEL_PACKAGES = {"python": ("ipykernel",), "R": ("r-irkernel",)}
@@ -41,6 +43,26 @@ def missing_kernel(written: Mapping[str, Any]) -> Iterator[Finding]:
                 f"{needed} is not among the packages, and the {language} kernel needs it",
                 f"add `- {needed}`",
             )
+
+
+def vague_audience(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """An audience with nobody in it, and one that says everyone and then some."""
+    audience = written_as(list, written, "audience")
+    if audience == []:
+        yield ("audience",), "names nobody", f"write `{EVERYONE}`, or groups of people.groups"
+    elif audience and EVERYONE in audience[:-1] + audience[1:]:
+        yield ("audience",), f"`{EVERYONE}` is everybody already", f"remove `{EVERYONE}` or the others"
+
+
+def unknown_audiences(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """Environments for groups that nobody declared."""
+    known = [EVERYONE, ADMINS, *map(str, written_as(dict, written, "people", "groups") or {})]
+    for environment in written_as(dict, written, "environments") or {}:
+        for place, group in names(written, "environments", environment, "audience"):
+            if group not in known:
+                meant = did_you_mean(group, known)
+                choice = f"declare it below people.groups, or write one of {', '.join(known[:20])}"
+                yield place, f"`{group[:60]}` is not one of the groups", f"did you mean `{meant}`?" if meant else choice
 
 
 def unknown_default(written: Mapping[str, Any]) -> Iterator[Finding]:

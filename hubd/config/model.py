@@ -9,11 +9,20 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, create_model
 
-from hubd.config.checks import missing_kernel, plugins_twice, shared_ports, unknown_default, unknown_members
+from hubd.config.checks import (
+    missing_kernel,
+    plugins_twice,
+    shared_ports,
+    unknown_audiences,
+    unknown_default,
+    unknown_members,
+    vague_audience,
+)
 from hubd.config.names import (
     AbsolutePath,
     Accounts,
     Address,
+    Audience,
     Channels,
     Checksum,
     EnvironmentName,
@@ -26,6 +35,7 @@ from hubd.config.names import (
 )
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size, parse_cores, parse_size
+from hubd.layout import ADMINS, EVERYONE
 
 INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
 
@@ -60,6 +70,11 @@ class People(Section):
     def everybody(self) -> tuple[str, ...]:
         """Admins and users, each once, in the order of the file."""
         return tuple(dict.fromkeys((*self.admins, *self.users)))
+
+    @property
+    def audiences(self) -> dict[str, tuple[str, ...]]:
+        """Who is in each audience but that of everyone."""
+        return {ADMINS: self.admins, **{name: group.members for name, group in self.groups.items()}}
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
@@ -120,11 +135,17 @@ class Environment(Section):
         description="How it shows up in the launcher.",
         examples=[{"display_name": "Science"}],
     )
+    audience: Audience = Field(
+        default=(EVERYONE,), examples=[["students", "staff"]],
+        description="Whom its kernel is offered to: `everyone`, or a list of groups of people.groups, `admins` among them.",
+    )
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
         yield from twice(written, "packages")
         yield from missing_kernel(written)
+        yield from twice(written, "audience")
+        yield from vague_audience(written)
 
 
 class Hub(Section):
@@ -254,12 +275,12 @@ class Config(Section):
     limits: Limits = Field(default=Limits(), description="What each person's server may use.", examples=[{"memory": "1G"}])
     environments: dict[EnvironmentName, Environment] = Field(
         default={},
-        description="Environments by name: packages that are installed together, offered to everybody as a kernel.",
+        description="Environments by name: packages that are installed together, offered as a kernel.",
         examples=[{"science": {"packages": ["python=3.12", "ipykernel", "numpy"]}}],
     )
     default_environment: EnvironmentName | None = Field(
         default=None,
-        description="The environment a new notebook gets; null for the first one.",
+        description="The environment that a new notebook of somebody who is offered it gets; null for the first one.",
         examples=["science"],
     )
     hub: Hub = Field(default=Hub(), description="JupyterHub itself.", examples=[{"start_deadline": "60 s"}])
@@ -276,11 +297,6 @@ class Config(Section):
     )
     plugins: Plugins = Field(default=(), description="Plugins to use, by name.", examples=[["hubd-announcement"]])
 
-    @property
-    def first_environment(self) -> str | None:
-        """The environment a new notebook gets: the declared default, else the first; None where there is none."""
-        return self.default_environment or next(iter(self.environments), None)
-
     def section(self, name: str) -> Section:
         """A plugin's own section. Raises KeyError where no plugin brought such a section."""
         if name in Config.model_fields or name not in type(self).model_fields:
@@ -289,6 +305,7 @@ class Config(Section):
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
+        yield from unknown_audiences(written)
         yield from unknown_default(written)
         yield from shared_ports(written, PORTS)
         yield from plugins_twice(written)
