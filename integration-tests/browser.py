@@ -43,6 +43,11 @@ class Browser:
         self.page.wait_for_url("**/user/**/lab**", timeout=timeout * SECOND)
         self.page.wait_for_selector(".jp-Launcher", timeout=timeout * SECOND)
 
+    def start_afresh(self, name: str) -> None:
+        """Go to JupyterLab without the notebooks that were open when this person left it."""
+        self.page.goto(f"{self.url}/user/{name}/lab?reset")
+        self.wait_for_launcher()
+
     def launcher_kernels(self) -> list[str]:
         """The names of the kernels that the launcher starts notebooks with."""
         labels = self.page.locator('.jp-LauncherCard[data-category="Notebook"] .jp-LauncherCard-label')

@@ -36,13 +36,14 @@ proxy: {port: 8080, address: 127.0.0.1, api_port: 9099}
 """
 EMPTY = "people: {}\n"
 LAYOUT = Layout(Path("/srv/hub"))
+FACTS = {"hub": {"version": "versions/hub-1"}, "server-list": {"path": "/x", "digest": "d"}}
 
 
 def wanted(text: str = FULL, **options: Any) -> Wanted:
     return Wanted(
         parse(text),
         LAYOUT,
-        **{"facts": {"hub": {"version": "versions/hub-1"}, "server-list": {"path": "/x", "digest": "d"}}, **options},
+        **{"facts": {**FACTS, "server-settings": {"path": "/opt/hub/versions/hub-1/hubd/serverside"}}, **options},
     )
 
 
@@ -318,6 +319,7 @@ def policy(text: str) -> Any:
 
 def test_what_is_started_for_whom() -> None:
     found = policy(FULL)
+    assert found["environment"]["JUPYTER_CONFIG_PATH"] == "/opt/hub/versions/hub-1/hubd/serverside"
     assert found["memory"] == 1 << 30
     assert found["cpu"] == 1.5
     assert found["argv"][0] == "/srv/hub/server/bin/jupyterhub-singleuser"

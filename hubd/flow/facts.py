@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import hubd
 from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
@@ -20,15 +21,19 @@ def read(layout: Layout) -> Facts:
     """All facts by name.
 
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
-    `server-list`: path and digest of the locked list of people's servers. All others were recorded by resources.
+    `server-list`: path and digest of the locked list of people's servers.
+    `server-settings`: the folder with the settings that Jupyter reads in them. All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"
+    # As it is without links: commands and the daemon come to the package by different ways.
+    settings = Path(hubd.__file__).resolve().parent / "serverside"
     return {
         **_recorded(layout),
         "drop-ins": _drop_ins(layout.config_d),
         "hub": {"version": found.target if found else ""},
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
+        "server-settings": {"path": str(settings)},
     }
 
 

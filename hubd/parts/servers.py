@@ -67,6 +67,7 @@ def _policy(wanted: Wanted) -> dict[str, object]:
         "environment": {
             "PATH": f"/usr/local/bin:/usr/bin:/bin:{layout.server}/bin",
             "SHELL": "/bin/bash",
+            "JUPYTER_CONFIG_PATH": str(wanted.facts.get("server-settings", {}).get("path", "")),
         },
         "memory": config.limits.memory,
         "cpu": config.limits.cpu,
