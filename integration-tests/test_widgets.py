@@ -64,7 +64,7 @@ def machine(hub_machine: HubMachine) -> HubMachine:
 
 def signed_in(window: Browser, machine: HubMachine) -> Browser:
     window.sign_in("ada", machine.passwords["ada"])
-    window.wait_for_launcher()
+    window.page.wait_for_url("**/user/ada/lab**")  # with what was open when she left
     window.start_afresh("ada")
     return window
 
