@@ -13,6 +13,10 @@ BUILD_ACCOUNT = "hubd-build"
 ADMINS_GROUP = "hubd-admins"
 USERS_GROUP = "hubd-users"
 
+# Audiences that are there without being declared; all others are groups of people.
+EVERYONE = "everyone"
+ADMINS = "admins"
+
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
 HUB_SOCKET = "jupyterhub.socket"
@@ -58,9 +62,18 @@ class Layout:
         return self.prefix / "envs"
 
     @property
+    def audiences(self) -> Path:
+        """Holds a folder for each audience."""
+        return self.prefix / "kernels"
+
+    def audience(self, name: str) -> Path:
+        """A Jupyter data directory: what is under its `kernels/` is offered to this audience."""
+        return self.audiences / name
+
+    @property
     def kernels(self) -> Path:
-        """A Jupyter data directory: what is under its `kernels/` is offered to everybody."""
-        return self.prefix / "kernels" / "everyone"
+        """The one that everybody is offered."""
+        return self.audience(EVERYONE)
 
     @property
     def conda(self) -> Path:

@@ -15,12 +15,15 @@ from hubd.config.checks import (
     shared_ports,
     too_little,
     unclear_source,
+    unknown_audiences,
     unknown_default,
+    vague_audience,
 )
 from hubd.config.conda_section import Conda
 from hubd.config.names import (
     AbsolutePath,
     Address,
+    Audience,
     Channels,
     Checksum,
     EnvironmentName,
@@ -34,6 +37,7 @@ from hubd.config.names import (
 from hubd.config.people_section import People
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size
+from hubd.layout import EVERYONE
 
 
 class Limits(Section):
@@ -123,6 +127,10 @@ class Environment(Section):
         description="How it shows up in the launcher.",
         examples=[{"display_name": "Science"}],
     )
+    audience: Audience = Field(
+        default=(EVERYONE,), examples=[["students", "staff"]],
+        description="Whom its kernel is offered to: `everyone`, or a list of groups of people.groups, `admins` among them.",
+    )
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
@@ -130,6 +138,8 @@ class Environment(Section):
         yield from twice(written, "pip")
         yield from missing_kernel(written)
         yield from unclear_source(written)
+        yield from twice(written, "audience")
+        yield from vague_audience(written)
 
 
 class Hub(Section):
@@ -200,12 +210,12 @@ class Config(Section):
     limits: Limits = Field(default=Limits(), description="What each person's server may use.", examples=[{"memory": "1G"}])
     environments: dict[EnvironmentName, Environment] = Field(
         default={},
-        description="Environments by name: packages that are installed together, offered to everybody as a kernel.",
+        description="Environments by name: packages that are installed together, offered as a kernel.",
         examples=[{"science": {"packages": ["python=3.12", "ipykernel", "numpy"]}}],
     )
     default_environment: EnvironmentName | None = Field(
         default=None,
-        description="The environment a new notebook gets; null for the first one.",
+        description="The environment that a new notebook of somebody who is offered it gets; null for the first one.",
         examples=["science"],
     )
     builds: Builds = Field(default=Builds(), description="What each build of an environment may use.", examples=[{"time": "2 h"}])
@@ -229,11 +239,6 @@ class Config(Section):
         places = (place for each in self.environments.values() for place in (each.lock, each.file) if place)
         return tuple(dict.fromkeys(place for place in places if not is_address(place)))
 
-    @property
-    def first_environment(self) -> str | None:
-        """The environment a new notebook gets: the declared default, else the first; None where there is none."""
-        return self.default_environment or next(iter(self.environments), None)
-
     def section(self, name: str) -> Section:
         """A plugin's own section. Raises KeyError where no plugin brought such a section."""
         if name in Config.model_fields or name not in type(self).model_fields:
@@ -242,6 +247,7 @@ class Config(Section):
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
+        yield from unknown_audiences(written)
         yield from unknown_default(written)
         yield from shared_ports(written, PORTS)
         yield from plugins_twice(written)

@@ -10,6 +10,7 @@ from pydantic import Field
 from hubd.config.checks import unknown_members
 from hubd.config.names import Accounts, GroupName
 from hubd.config.section import Finding, Section, twice
+from hubd.layout import ADMINS
 
 
 class Group(Section):
@@ -37,6 +38,11 @@ class People(Section):
     def everybody(self) -> tuple[str, ...]:
         """Admins and users, each once, in the order of the file."""
         return tuple(dict.fromkeys((*self.admins, *self.users)))
+
+    @property
+    def audiences(self) -> dict[str, tuple[str, ...]]:
+        """Who is in each audience but that of everyone."""
+        return {ADMINS: self.admins, **{name: group.members for name, group in self.groups.items()}}
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
+from hubd.layout import ADMINS, EVERYONE
 from hubd.parts.written import Written, outlived, written
 from hubd.resources.base import Resource
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
+from hubd.resources.directory import Directory
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
@@ -24,6 +26,9 @@ ROLLBACKS = "rollbacks"
 # Those that install from conda's channels.
 WITH_CHANNELS = ("conda", "rattler")
 
+# Audiences in plain words; the others are groups.
+AUDIENCES = {EVERYONE: "everybody", ADMINS: "admins"}
+
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
 
@@ -31,6 +36,7 @@ CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     environments = wanted.config.environments
     managers = {name: manager_of(wanted, each) for name, each in environments.items()}
+    yield from _audiences(wanted)
     if "auto" in managers.values():
         yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
@@ -83,14 +89,27 @@ def _environment(wanted: Wanted, name: str, each: model.Environment, manager: st
         environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
         touches=f"running kernels of {name} go on with what they have",
     )  # fmt: skip
-    kernels = layout.kernels / "kernels"
-    kernel = Kernel(
-        environment=name, generations=generations, folder=kernels / name, title=each.kernel.display_name or name,
-        language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
-        touches="everybody: notebooks use it from their kernel's next start",
+    kernels = tuple(_kernel(wanted, each, switch, audience) for audience in each.audience)
+    yield from (environment, switch, *kernels)
+    yield OldGenerations(generations=generations, job=environment.job, needs=tuple(kernel.id for kernel in kernels))
+
+
+def _kernel(wanted: Wanted, each: model.Environment, switch: Switch, audience: str) -> Kernel:
+    kernels, name = wanted.layout.audience(audience) / "kernels", switch.environment
+    who = AUDIENCES.get(audience, f"the group {audience}")
+    return Kernel(
+        environment=name, generations=switch.generations, folder=kernels / name, audience=who,
+        title=each.kernel.display_name or name, language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
+        touches=f"{who}: notebooks use it from their kernel's next start",
     )  # fmt: skip
-    yield from (environment, switch, kernel)
-    yield OldGenerations(generations=generations, job=environment.job, needs=(kernel.id,))
+
+
+def _audiences(wanted: Wanted) -> Iterable[Directory]:
+    """A folder for each audience, whether it is offered something already or not: servers that run look into it."""
+    for name in (EVERYONE, *wanted.config.people.audiences):
+        folder = wanted.layout.audience(name)
+        yield Directory(path=folder, needs=(f"directory:{wanted.layout.audiences}",))
+        yield Directory(path=folder / "kernels", needs=(f"directory:{folder}",))
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:
