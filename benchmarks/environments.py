@@ -17,6 +17,8 @@ from figures import Figure
 from web import web_server
 
 ROUNDS = 5
+# Seconds until a build is given up.
+LONGEST = 300
 OVERHEAD, FASTER, DISK = 1.5, 5, 1.3
 # 45 packages of the small channel, with what they need.
 PACKAGES = ("python=3.11", "ipykernel", "numpy")
@@ -63,6 +65,8 @@ class Workshop:
         began = time.monotonic()
         self.hub.machine.run(("hubd", "apply", "--yes"))
         while self.kernel(name) == before:
+            if time.monotonic() - began > LONGEST:
+                raise TimeoutError(f"{name} was not built: {self.hub.machine.run(('hubd', 'status'), check=False).out}")
             time.sleep(0.02)
         return time.monotonic() - began
 
