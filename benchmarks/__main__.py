@@ -15,6 +15,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent / "integration-tests"))
 
 import commands_alone
+import environments
 import first_login
 import idle_daemon
 import interruptions
@@ -31,10 +32,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "bootstrap": first_login.measure,
     "config": commands_alone.measure,
     "interruptions": interruptions.measure,
+    "environments": environments.measure,
     "plan": planning.measure,
     "idle-pass": passes.measure,
     "daemon": idle_daemon.measure,
-    "environments": passes.measure_many,
+    "idle-environments": passes.measure_many,
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 

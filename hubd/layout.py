@@ -13,6 +13,10 @@ BUILD_ACCOUNT = "hubd-build"
 ADMINS_GROUP = "hubd-admins"
 USERS_GROUP = "hubd-users"
 
+# Audiences that are there without being declared; all others are groups of people.
+EVERYONE = "everyone"
+ADMINS = "admins"
+
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
 # Files in the hub's own folder.
@@ -60,9 +64,18 @@ class Layout:
         return self.prefix / "envs"
 
     @property
+    def audiences(self) -> Path:
+        """Holds a folder for each audience."""
+        return self.prefix / "kernels"
+
+    def audience(self, name: str) -> Path:
+        """A Jupyter data directory: what is under its `kernels/` is offered to this audience."""
+        return self.audiences / name
+
+    @property
     def kernels(self) -> Path:
-        """A Jupyter data directory: what is under its `kernels/` is offered to everybody."""
-        return self.prefix / "kernels" / "everyone"
+        """The one that everybody is offered."""
+        return self.audience(EVERYONE)
 
     @property
     def conda(self) -> Path:
@@ -71,6 +84,10 @@ class Layout:
     @property
     def cache(self) -> Path:
         return self.prefix / "cache"
+
+    def package_cache(self, name: str) -> Path:
+        """The cache that jobs of one kind share. That of `environments` lies among these: hard links end where a mount does."""
+        return self.envs / ".cache" if name == "environments" else self.cache / name
 
     @property
     def config_d(self) -> Path:

@@ -43,6 +43,16 @@ class Browser:
         self.page.wait_for_url("**/user/**/lab**", timeout=timeout * SECOND)
         self.page.wait_for_selector(".jp-Launcher", timeout=timeout * SECOND)
 
+    def start_afresh(self, name: str) -> None:
+        """Go to JupyterLab without the notebooks that were open when this person left it."""
+        self.page.goto(f"{self.url}/user/{name}/lab?reset")
+        self.wait_for_launcher()
+
+    def launcher_kernels(self) -> list[str]:
+        """The names of the kernels that the launcher starts notebooks with."""
+        labels = self.page.locator('.jp-LauncherCard[data-category="Notebook"] .jp-LauncherCard-label')
+        return sorted(label.inner_text().strip() for label in labels.all())
+
     def run_cell(self, code: str, kernel: str, *, timeout: float = 90) -> str:
         """Start a notebook from the launcher's card of this display name, run a cell in it, give what it prints."""
         self.page.click(f'.jp-LauncherCard[data-category="Notebook"][title*="{kernel}"]', timeout=timeout * SECOND)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from channel.build import MADE
 from hub import KERNEL, HubMachine
 from web import WebServer, web_server
 
@@ -32,9 +33,13 @@ class Site:
         own = conda or f"""conda:
   url: {{x86_64: {self.web.url}/Miniconda.sh, aarch64: {self.web.url}/Miniconda.sh}}
   sha256: {{x86_64: {sha256 or self.sha256}, aarch64: {sha256 or self.sha256}}}
-  channels: [{self.web.url}/tests]
+  channels: [{", ".join(self.channels)}]
 """
         return self.good.replace("environments:\n", f"environments:\n{environments}") + own
+
+    @property
+    def channels(self) -> list[str]:
+        return [f"{self.web.url}/{name}" for name in ("real", MADE) if (self.web.folder / name).exists()]
 
     def apply(self, text: str) -> str:
         """Put the config in place, follow the builds to their end, and give what was said."""
@@ -156,6 +161,25 @@ def test_a_lock_is_built_again_exactly_and_never_from_another_file(site: Site) -
         assert site.run(show, "again") == "6.1 /opt/hub/envs/again/1\n", "the one before goes on"
 
 
+def test_rattler_builds_condas_lock_again_and_never_from_another_file(site: Site) -> None:
+    added = environment("both", "python=3.11, ipykernel") + "    pip: [cowsay==6.1]\n"
+    assert site.apply(site.config(added)).startswith("0 ")
+    lock, place = lock_of(site, "both"), "/opt/hub/environments/rebuilt.lock"
+    site.machine.run(("mkdir", "-p", "/opt/hub/environments"))
+    site.machine.write(place, lock)
+    said = site.apply(site.config(added + locked("rebuilt", "rattler")))
+    assert said.startswith("0 "), said
+    assert lock_of(site, "rebuilt") == lock.replace("manager: conda", "manager: rattler")
+    show = "import cowsay, sys; print(cowsay.__version__, sys.prefix)"
+    before = site.run(show, "rebuilt")
+    assert before.startswith("6.1 /opt/hub/envs/rebuilt/"), before
+    site.machine.write(place, re.sub(r"(ipykernel-\S+#sha256:)[0-9a-f]{8}", r"\g<1>00000000", lock))
+    assert site.apply(site.config(added + locked("rebuilt", "rattler"))).startswith("5 ")
+    told = site.trouble("environment:rebuilt")
+    assert "is not the file it should be" in told and "ipykernel" in told, told
+    assert site.run(show, "rebuilt") == before, "the one before goes on"
+
+
 FILE = """\
 name: theirs
 channels:
@@ -210,6 +234,21 @@ def test_uv_builds_a_lock_again_and_a_frozen_one_never(site: Site) -> None:
     assert "pinned is frozen" in machine.hubd("status").out
 
 
+def test_environment_by_rattler_needs_no_conda(site: Site) -> None:
+    site.machine.run(("rm", "-rf", "/opt/hub/conda"))
+    said = site.apply(site.config(environment("second", "python=3.11, ipykernel, numpy", "rattler")))
+    assert said.startswith("0 "), said
+    found = site.run("import sys, numpy; print(sys.prefix, numpy.arange(4).sum(), numpy.__cached__)", "second")
+    prefix, total, compiled = found.split()
+    assert prefix.startswith("/opt/hub/envs/second/") and total == "6", found
+    assert not site.machine.path("/opt/hub/conda").exists()
+    assert site.machine.path(compiled).exists(), "nobody may write there later"
+    assert "::numpy-" in site.machine.read(f"{prefix}/conda-meta/history")
+    assert "sha256:" in site.machine.read(f"{prefix}/.hubd-lock.yaml")
+    module = site.machine.run(("stat", "-c", "%h", f"{prefix}/lib/python3.11/site-packages/numpy/__init__.py")).out
+    assert int(module) > 1, "a hard link"
+
+
 WRONG = {
     "missing": ("python=3.11, ipykernel, there-is-none-such", "there-is-none-such"),
     "version": ("python=3.11, ipykernel, numpy=99", "numpy"),
@@ -218,10 +257,12 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
 @pytest.mark.parametrize("name", WRONG)
-def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str) -> None:
+def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str, manager: str) -> None:
     packages, expected = WRONG[name]
-    said = site.apply(site.config(environment("first", "python=3.11, ipykernel, numpy") + environment("wrong", packages)))
+    added = environment("first", "python=3.11, ipykernel, numpy") + environment("wrong", packages, manager)
+    said = site.apply(site.config(added))
     assert said.startswith("5 "), said
     told = site.trouble("environment:wrong")
     assert expected in told, told
@@ -239,7 +280,7 @@ def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None
     assert json.loads(machine.read(CHOICE))["manager"] == "conda"
     assert site.run("import os, sys; print(os.path.exists(sys.prefix + '/conda-meta'))", "auto") == "True\n"
     # Nobody changes to uv because the channel is away for a day.
-    site.web.failures["tests"] = 503
+    site.web.failures |= dict.fromkeys(("tests", "real"), 503)
     assert site.machine.hubd("apply", "--yes").code == 0
     site.web.failures.clear()
     assert json.loads(machine.read(CHOICE))["manager"] == "conda"
@@ -249,7 +290,7 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     machine = site.machine
     machine.shell(f"curl -fsS {site.web.url}/Miniconda.sh -o /root/conda.sh && sh /root/conda.sh -b -p /srv/conda")
     before = machine.shell("find /srv/conda -printf '%P %s %U %m\\n' | sort | sha256sum").out
-    conda = f"conda:\n  path: /srv/conda\n  channels: ['{site.web.url}/tests']\n"
+    conda = f"conda:\n  path: /srv/conda\n  channels: {site.channels}\n"
     said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel"), conda=conda))
     assert said.startswith("0 "), said
     assert site.run("print(6 * 7)", "theirs") == "42\n"
@@ -260,12 +301,24 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     assert site.run("print(6 * 7)", "theirs") == "42\n"
 
 
-def test_channel_that_is_away_is_told_and_waited_for(site: Site) -> None:
-    site.web.failures["tests"] = 503
-    added = site.config(environment("late", "python=3.11, ipykernel, pip"))
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
+def test_channel_that_is_away_is_told_and_waited_for(site: Site, manager: str) -> None:
+    site.web.failures |= dict.fromkeys(("tests", "real"), 503)
+    added = site.config(environment("late", "python=3.11, ipykernel, pip", manager))
     said = site.apply(added)
     assert said.startswith("5 "), said
     assert "channel cannot be reached" in site.trouble("environment:late")
     site.web.failures.clear()
     assert site.apply(added).startswith("0 ")
     assert site.run("print(6 * 7)", "late") == "42\n"
+
+
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
+def test_r_is_built_and_runs_a_cell(site: Site, manager: str) -> None:
+    entry = environment("stats", "r-base, r-irkernel", manager) + "    kernel: {language: R, display_name: R}\n"
+    said = site.apply(site.config(entry))
+    assert said.startswith("0 "), said
+    code = 'cat(R.home(), round(summary(lm(mpg ~ wt, mtcars))$r.squared, 4), nchar("ä"), Sys.which("R"))'
+    home, fit, length, program = site.run(code, "stats").split()
+    assert home.startswith("/opt/hub/envs/stats/") and home.endswith("/lib/R"), home
+    assert (fit, length, program) == ("0.7528", "1", home.replace("/lib/R", "/bin/R"))

@@ -59,7 +59,7 @@ def building(hub_machine: HubMachine, index: WebServer) -> Iterator[HubMachine]:
 
 def with_slow(machine: HubMachine, index: WebServer) -> str:
     """The config with the environment `slow` in it, which is in no cache."""
-    machine.shell("rm -rf /opt/hub/cache/environments/uv/wheels-* /opt/hub/cache/environments/uv/archive-*/hubd_slow*")
+    machine.shell("rm -rf /opt/hub/envs/.cache/uv/wheels-* /opt/hub/envs/.cache/uv/archive-*/hubd_slow*")
     entry = f"  slow:\n    packages: [ipykernel, 'hubd-slow @ {index.url}/{SLOW}']\n    manager: uv\n"
     return machine.read(CONFIG).replace("environments:\n", f"environments:\n{entry}")
 

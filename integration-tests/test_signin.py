@@ -22,6 +22,23 @@ def test_only_declared_kernels_are_offered(server: Server) -> None:
     assert server.kernelspecs() == {KERNEL: DISPLAYED}
 
 
+@pytest.mark.parametrize("name", ["python3", "python"])
+def test_jupyters_own_kernel_is_not_even_started_by_its_name(server: Server, name: str) -> None:
+    with pytest.raises(AssertionError, match=r"kernels: [45]\d\d "):
+        server.start_kernel(name)
+    assert server.api("GET", "kernels").json() == []
+
+
+def test_notebook_is_exported_as_a_page(server: Server) -> None:
+    cell: dict[str, object] = {"cell_type": "code", "id": "a", "source": "print(6 * 7)"}
+    cell |= {"metadata": {}, "outputs": [], "execution_count": None}
+    language = {"name": "python", "pygments_lexer": "ipython3", "version": "3.12"}
+    content = {"cells": [cell], "metadata": {"language_info": language}, "nbformat": 4, "nbformat_minor": 5}
+    server.api("PUT", "contents/exported.ipynb", {"type": "notebook", "format": "json", "content": content})
+    page = server.person.session.get(f"{server.url}nbconvert/html/exported.ipynb", timeout=60)
+    assert (page.status_code, "print" in page.text) == (200, True), page.text[:1000]
+
+
 def test_cell_runs_on_the_declared_environment_in_the_persons_home(server: Server) -> None:
     prefix, folder, user = server.run(WHERE, KERNEL).split()
     assert prefix.startswith(f"/opt/hub/envs/{KERNEL}/")

@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"hubd_installer"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-ALONE = {"hubside"}  # runs inside JupyterHub's own process
+ALONE = {"hubside", "serverside"}  # runs inside JupyterHub's own process, and inside JupyterLab's
 
 PURE = (
     "config",
@@ -192,6 +192,12 @@ def test_code_inside_the_hub_needs_only_what_the_hub_has() -> None:
     for path in (ROOT / "hubd/hubside").glob("*.py"):
         others = {module.split(".")[0] for module in imports(path)} - set(sys.stdlib_module_names)
         assert others <= allowed, name_of(path)
+
+
+def test_code_inside_peoples_servers_needs_only_what_jupyterlab_has() -> None:
+    for path in (ROOT / "hubd/serverside").glob("*.py"):
+        others = {module.split(".")[0] for module in imports(path)} - set(sys.stdlib_module_names)
+        assert others <= {"jupyter_server", "jupyter_client"}, name_of(path)
 
 
 def test_bootstrap_needs_nothing_but_python() -> None:

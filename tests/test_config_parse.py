@@ -71,10 +71,24 @@ def test_every_section_may_be_left_out() -> None:
     assert parse("{}") == parse("people: {}") == Config()
 
 
-def test_the_first_environment_is_the_default_one_unless_one_is_named() -> None:
-    assert parse("environments: {a: {}, b: {}}").first_environment == "a"
-    assert parse("environments: {a: {}, b: {}}\ndefault_environment: b").first_environment == "b"
-    assert Config().first_environment is None
+AUDIENCES = [
+    ("", ("everyone",)),
+    (", audience: everyone", ("everyone",)),
+    (", audience: [everyone]", ("everyone",)),
+    (", audience: [admins]", ("admins",)),
+    (", audience: [staff, admins, course]", ("staff", "admins", "course")),
+]
+
+
+@pytest.mark.parametrize(("written", "audience"), AUDIENCES)
+def test_whom_a_kernel_is_for(written: str, audience: tuple[str, ...]) -> None:
+    config = parse(f"people: {{groups: {{staff: {{}}, course: {{}}}}}}\nenvironments: {{a: {{manager: uv{written}}}}}")
+    assert config.environments["a"].audience == audience
+
+
+def test_who_is_in_which_audience() -> None:
+    people = parse("people: {admins: [ada], users: [bea, cid], groups: {staff: {members: [ada, bea]}, none: {}}}").people
+    assert people.audiences == {"admins": ("ada",), "staff": ("ada", "bea"), "none": ()}
 
 
 def test_a_configuration_never_changes() -> None:
@@ -261,7 +275,7 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
         "not a choice",
         "did you mean `conda`",
     ),
-    ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, uv"),
+    ("environments: {a: {manager: 3}}", "environments.a.manager", 1, 29, "is a number", "auto, conda, rattler, uv"),
     ("environments: {a: {pip: [-e x]}}", "environments.a.pip[0]", 1, 26, "is not a package", "numpy"),
     ("environments: {a: {lock: -x}}", "environments.a.lock", 1, 26, "neither a file nor an address", "https://"),
     ("environments: {a: {file: 'ftp://x/y'}}", "environments.a.file", 1, 26, "neither a file nor an address", "start with /"),
@@ -273,6 +287,21 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
     ("environments: {a: {lock: x, channels: [c]}}", "environments.a.channels", 1, 39, "together with `lock`", "one"),
     ("environments: {a: {file: x, packages: [ipykernel]}}", "environments.a.packages", 1, 39, "together with `file`", "one"),
     ("environments: {a: {frozen: yes}}", "environments.a.frozen", 1, 28, "is text", "true"),
+    ("environments: {a: {audience: [x]}}", "environments.a.audience[0]", 1, 31, "is not one of the groups", "everyone, admins"),
+    (
+        "people: {groups: {staff: {}}}\nenvironments:\n  a:\n    audience: [admins, staf]",
+        "environments.a.audience[1]",
+        4,
+        24,
+        "`staf` is not one of the groups",
+        "did you mean `staff`?",
+    ),
+    ("environments: {a: {audience: admins}}", "environments.a.audience", 1, 30, "is text", "a list such as `[students, staff]`"),
+    ("environments: {a: {audience: []}}", "environments.a.audience", 1, 30, "names nobody", "write `everyone`"),
+    ("environments: {a: {audience: [admins, everyone]}}", "environments.a.audience", 1, 30, "everybody already", "remove"),
+    ("environments: {a: {audience: [admins, admins]}}", "environments.a.audience[1]", 1, 39, "twice", "remove one"),
+    ("people: {groups: {everyone: {}}}", "people.groups.everyone", 1, 19, "is an audience that is always there", "another name"),
+    ("people: {groups: {admins: {}}}", "people.groups.admins", 1, 19, "is an audience that is always there", "another name"),
     ("default_environment: a", "default_environment", 1, 22, "not one of the environments", "environments:"),
     (
         "environments: {a: {}}\ndefault_environment: b",

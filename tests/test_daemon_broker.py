@@ -21,7 +21,9 @@ HUB = Peer(1, 120)
 POLICY = {
     "people": ["ada", "bea", "cid", "old"],
     "argv": ["/opt/hub/server/bin/jupyterhub-singleuser", "--x"],
-    "environment": {"PATH": "/opt/hub/server/bin:/usr/bin", "JUPYTER_PATH": "/opt/hub/kernels", "SHELL": "/bin/bash"},
+    "audiences": {"admins": ["ada"], "staff": ["ada", "bea"], "course": ["cid"]},
+    "kernels": {"geo": ["course"], "stats": ["staff", "course"], "science": ["everyone"]},
+    "environment": {"PATH": "/opt/hub/server/bin:/usr/bin", "SHELL": "/bin/bash"},
     "memory": 1 << 30,
     "cpu": 1.5,
 }
@@ -55,7 +57,7 @@ def variables(host: FakeHost, unit: str = "hubd-user-ada.service") -> dict[str, 
 def test_a_server_is_started_as_the_policy_says(machine: FakeHost) -> None:
     assert ask(machine) == {"ok": True, "status": None}
     program = machine.init.started["hubd-user-ada.service"]
-    assert program.argv == ("/opt/hub/server/bin/jupyterhub-singleuser", "--x")
+    assert program.argv[:2] == ("/opt/hub/server/bin/jupyterhub-singleuser", "--x")
     assert (program.user, program.directory) == ("ada", machine.layout.homes / "ada")
     assert not program.restart and not program.install
     properties = dict(program.properties)
@@ -68,6 +70,42 @@ def test_a_server_is_started_as_the_policy_says(machine: FakeHost) -> None:
     assert told["HOME"] == str(machine.layout.homes / "ada")
     assert told["JUPYTERHUB_API_TOKEN"] == "secret"
     assert told["MEM_LIMIT"] == str(1 << 30)
+
+
+OFFERED: list[tuple[dict[str, Any], list[str], str]] = [
+    # audiences, the folders with kernels that ada is given, the kernel of her new notebooks
+    ({}, ["everyone"], "science"),
+    ({"staff": ["bea"], "course": []}, ["everyone"], "science"),
+    ({"staff": ["ada", "bea"], "course": ["bea"]}, ["everyone", "staff"], "stats"),
+    ({"staff": ["ada"], "course": ["ada"]}, ["everyone", "staff", "course"], "geo"),
+    ({"admins": ["ada"]}, ["everyone", "admins"], "science"),
+    # A name that is part of another one.
+    ({"staff": ["adam", "ad"]}, ["everyone"], "science"),
+]
+
+
+@pytest.mark.parametrize(("audiences", "folders", "kernel"), OFFERED)
+def test_a_person_is_given_the_kernels_of_their_groups(
+    machine: FakeHost, audiences: dict[str, Any], folders: list[str], kernel: str
+) -> None:
+    machine.layout.servers_policy.write_text(json.dumps({**POLICY, "audiences": audiences}))
+    assert ask(machine)["ok"]
+    paths = [str(machine.layout.prefix / "kernels" / name) for name in folders]
+    assert variables(machine)["JUPYTER_PATH"] == ":".join(paths)
+    program = machine.init.started["hubd-user-ada.service"]
+    assert program.argv[2:] == (f"--MultiKernelManager.default_kernel_name={kernel}",)
+    assert [value for name, value in program.properties if name == "BindReadOnlyPaths"] == [f"-{path}" for path in paths]
+
+
+def test_who_is_offered_no_kernel_has_no_default_one(machine: FakeHost) -> None:
+    machine.layout.servers_policy.write_text(json.dumps({**POLICY, "kernels": {"geo": ["course"]}}))
+    assert ask(machine)["ok"]
+    assert machine.init.started["hubd-user-ada.service"].argv[2:] == ()
+
+
+def test_the_hub_cannot_say_where_kernels_are(machine: FakeHost) -> None:
+    assert ask(machine, env={"JUPYTER_PATH": "/home/bea", "JUPYTERHUB_X": "1"})["ok"]
+    assert "bea" not in variables(machine)["JUPYTER_PATH"]
 
 
 def test_the_token_is_in_no_word_and_no_property(machine: FakeHost) -> None:

@@ -17,6 +17,7 @@ from fakes import FakeCommands
 from hubd.errors import CommandFailed, HubdError
 from hubd.host.commands import Result
 from hubd.host.web import Web
+from hubd.jobs import damage
 from hubd.jobs.activation import RUN
 from hubd.jobs.run import run
 from hubd.jobs.shared import STARTUP
@@ -283,9 +284,234 @@ def test_a_pip_part_without_python_says_what_to_add(rig: Rig) -> None:
     assert (rig.told["what"], rig.told["fix"]) == ("the pip part needs a Python", "Add `- python` to the packages.")
 
 
+RATTLER = ("/opt/hub/hub/bin/python", "-m", "hubd.jobs.rattler_child")
+INSTALLED = [["python", "3.12.1", "h_0", "https://x/c/linux-64/python-3.12.1-h_0.conda", SHA]]
+
+
+def rattler_installs(rig: Rig, *talk: str) -> None:
+    """Let the child say this, as lines that come one by one, and leave an environment."""
+
+    def answer(argv: tuple[str, ...]) -> str:
+        (rig.prefix / "conda-meta").mkdir()
+        record = dict(zip(("name", "version", "build", "url", "sha256"), INSTALLED[0], strict=True))
+        (rig.prefix / "conda-meta/python-2.7.18-h_0.json").write_text(json.dumps(record))
+        python_of(rig)
+        (rig.prefix / "lib/python2.7/site-packages").mkdir(parents=True)
+        lines = [*talk, json.dumps({"installed": INSTALLED})]
+        for line in lines:
+            rig.commands.options[-1]["line"](line)
+        return "\n".join(lines)
+
+    rig.commands.answers[RATTLER] = answer
+
+
+def test_an_environment_by_rattler(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    left = rig.cache / "rattler/pkgs/.numpy-2-0abcdef"
+    left.mkdir(parents=True)
+    (left.parent / ".cache.lock").touch()
+    (left.parent / "numpy-1-0").mkdir()
+    rattler_installs(rig, "talk")
+    assert rig.run(manager="rattler") == 0
+    order = json.loads(rig.commands.options[0]["stdin"])
+    assert (order["specs"], order["channels"]) == (rig.spec["packages"], ["https://conda.anaconda.org/conda-forge"])
+    assert order["cache"] == str(rig.cache / "rattler")
+    assert sorted(path.name for path in left.parent.iterdir()) == [".cache.lock", "numpy-1-0"], "what a kill left is gone"
+    assert rig.commands.ran[1][1:] == ("-m", "compileall", "-q", f"{rig.prefix}/lib/python2.7/site-packages")
+    history = (rig.prefix / "conda-meta/history").read_text().splitlines()
+    assert "+https://x/c/linux-64::python-3.12.1-h_0" in history
+    assert "manager: rattler" in (rig.prefix / ".hubd-lock.yaml").read_text()
+    assert "talk" in capsys.readouterr().out
+    assert rig.is_marked
+
+
+def rebuilds(rig: Rig) -> str:
+    """The lock of what rattler installs, by conda."""
+    rattler_installs(rig)
+    return f"manager: conda\nplatform: linux-64\nconda:\n  - '{INSTALLED[0][3]}#sha256:{INSTALLED[0][4]}'\n"
+
+
+def test_rattler_builds_condas_lock_again(rig: Rig) -> None:
+    lock = rebuilds(rig)
+    assert rig.run(manager="rattler", lock=lock) == 0
+    order = json.loads(rig.commands.options[0]["stdin"])
+    assert (order["specs"], order["packages"]) == ([], [INSTALLED[0][3:]])
+    assert rig.lock[1:] == lock.replace("manager: conda", "manager: rattler").splitlines()
+
+
+def test_what_rattler_built_is_compared_with_the_lock(rig: Rig) -> None:
+    lock = rebuilds(rig) + "  - 'https://x/c/noarch/numpy-1-0.conda'\n"
+    assert rig.run(manager="rattler", lock=lock) == 1
+    assert (rig.told["what"], rig.told["why"]) == (
+        "the environment is not what its lock says", "without https://x/c/noarch/numpy-1-0.conda"
+    )  # fmt: skip
+
+
+def test_a_pip_part_comes_on_top_of_what_rattler_installed(rig: Rig) -> None:
+    rattler_installs(rig)
+    solves(rig)
+    rig.commands.answers[UV, "pip", "install"] = lambda argv: " + cowsay==6.1\n" if "--dry-run" in argv else None
+    assert rig.run(manager="rattler", pip=["cowsay"]) == 0
+    assert rig.lock[-2:] == ["pip:", f"  - 'numpy==2.4.6 --hash=sha256:{SHA}'"]
+
+
+def test_those_who_follow_see_how_far_rattler_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [("downloading", 1, 40), ("linking", 1, 40), ("downloading", 2, 40), ("downloading", 3, 40), ("downloading", 40, 40),
+             ("linking", 39, 40), ("linking", 40, 40)]  # fmt: skip
+    rattler_installs(rig, *(json.dumps({"step": step, "done": done, "total": total}) for step, done, total in steps))
+    assert rig.run(manager="rattler") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if " of " in line]
+    assert said == [f"{step} packages, {done} of 40" for step, done in [
+        ("downloading", 1), ("downloading", 2), ("downloading", 40), ("linking", 39), ("linking", 40)
+    ]]  # fmt: skip
+
+
+def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: Rig) -> None:
+    rig.commands.answers[RATTLER] = -9
+    assert rig.run(manager="rattler") == 1
+    assert rig.told["what"] == "rattler could not build the environment"
+    rig.commands.answers[RATTLER] = json.dumps({"step": "solving"})
+    assert rig.run(manager="rattler") == 1
+    assert rig.told["what"] == "rattler could not build the environment"
+    assert not rig.is_marked
+
+
+CONDA = ("/opt/hub/conda/bin/conda",)
+MODULE = "lib/python3.12/site-packages/a.py"
+
+
+def conda_installs(rig: Rig, *texts: str) -> None:
+    """Let conda put a package with this module in it there, run after run, and say that all went well."""
+    runs = iter(texts)
+
+    def create(argv: tuple[str, ...]) -> str:
+        assert list(rig.prefix.iterdir()) == []
+        (rig.prefix / MODULE).parent.mkdir(parents=True)
+        (rig.prefix / MODULE).write_text(next(runs))
+        meta = rig.prefix / "conda-meta"
+        meta.mkdir()
+        (meta / "history").touch()
+        entry = {"_path": MODULE, "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest()}
+        (meta / "a-1-0.json").write_text(json.dumps({"name": "a", "paths_data": {"paths": [entry]}}))
+        for name in ("python", "ipykernel", "numpy"):
+            (meta / f"{name}-1-0.json").write_text(json.dumps({"name": name}))
+        return "{}"
+
+    rig.commands.answers[CONDA] = create
+
+
+def conda_cache(rig: Rig) -> list[str]:
+    """What is in conda's package cache."""
+    return sorted(path.name for path in (rig.cache / "conda-pkgs").iterdir())
+
+
+@pytest.fixture
+def cached(rig: Rig) -> Rig:
+    """Packages are in conda's cache, unpacked and as they came."""
+    for name in ("a-1-0", "b-1-0"):
+        (rig.cache / "conda-pkgs" / name).mkdir(parents=True)
+        (rig.cache / "conda-pkgs" / f"{name}.conda").touch()
+    return rig
+
+
+def test_a_package_cut_off_in_the_cache_is_fetched_anew(cached: Rig) -> None:
+    conda_installs(cached, "who", "whole")
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+    assert (cached.prefix / MODULE).read_text() == "whole"
+
+
+def test_a_package_of_the_right_length_with_other_content_too(cached: Rig) -> None:
+    # The kernel may run all the same: from a compiled file that was made earlier.
+    conda_installs(cached, "WHOLE", "whole")
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+def test_a_package_that_is_like_that_each_time_is_taken_as_it_is(cached: Rig) -> None:
+    conda_installs(cached, "who", "who")
+    assert cached.run(manager="conda") == 0
+
+
+def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: Rig) -> None:
+    conda_installs(cached, "whole")
+    cached.commands.answers[TRIAL] = 1
+    assert cached.run(manager="conda") == 1
+    assert "kernel" in cached.told["what"]
+    assert len(conda_cache(cached)) == 4
+
+
+def conda_fails(rig: Rig, **said: str) -> None:
+    answer = json.dumps({"exception_name": "CondaVerificationError", **said})
+    rig.commands.answers[CONDA] = answer
+
+
+def test_what_rattler_compared_itself_is_not_compared_again(rig: Rig) -> None:
+    rattler_installs(rig)
+    install = rig.commands.answers[RATTLER]
+    assert callable(install)
+
+    def changed_by_a_script(argv: tuple[str, ...]) -> str:
+        said = str(install(argv))
+        entry = {"_path": "gone", "path_type": "hardlink", "sha256": "a" * 64}
+        (rig.prefix / "conda-meta/a-1-0.json").write_text(json.dumps({"paths_data": {"paths": [entry]}}))
+        return said
+
+    rig.commands.answers[RATTLER] = changed_by_a_script
+    assert rig.run(manager="rattler") == 0
+
+
+def test_what_conda_names_of_its_cache_is_taken_out(cached: Rig) -> None:
+    conda_fails(cached, message=f"The package for a located at {cached.cache}/conda-pkgs/a-1-0 appears to be corrupted.")
+    assert cached.run(manager="conda", tries=1) == 1
+    assert len(cached.commands.ran) == 2
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+@pytest.mark.parametrize(("tries", "left"), [(0, 4), (1, 0), (2, 4)])
+def test_a_second_failure_that_nobody_explains_begins_with_an_empty_cache_once(cached: Rig, tries: int, left: int) -> None:
+    conda_fails(cached, message="something")
+    assert cached.run(manager="conda", tries=tries) == 1
+    assert len(conda_cache(cached)) == left
+
+
+@pytest.mark.parametrize(("entry", "content", "whole"), [
+    ({}, b"whole", True),
+    ({}, b"WHOLE", False),
+    ({}, b"who", False),
+    ({}, None, False),
+    ({"prefix_placeholder": "/p", "sha256_in_prefix": hashlib.sha256(b"moved").hexdigest()}, b"moved", True),
+    ({"prefix_placeholder": "/p", "sha256_in_prefix": hashlib.sha256(b"moved").hexdigest()}, b"whole", False),
+    ({"prefix_placeholder": "/p"}, b"moved", True),
+    ({"path_type": "softlink"}, None, False),
+    ({"path_type": "pyc_file"}, None, True),
+])  # fmt: skip
+def test_what_counts_as_damage(tmp_path: Path, entry: dict[str, str], content: bytes | None, whole: bool) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    told = {"_path": "a", "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest(), **entry}
+    (tmp_path / "conda-meta/a-1-0.json").write_text(json.dumps({"paths_data": {"paths": [told]}}))
+    (tmp_path / "conda-meta/b-1-0.json").write_text("{}")
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    assert damage.damaged(tmp_path) == ([] if whole else ["a-1-0"])
+
+
+def test_a_build_whose_time_is_over_is_not_blamed_on_the_cache(cached: Rig) -> None:
+    conda_installs(cached, "who")
+    assert cached.run(manager="conda", limits={"memory": None, "cpu": None, "time": 0}) == 1
+    assert cached.told["what"] == "the environment is not what its packages hold"
+    assert len(conda_cache(cached)) == 4
+
+
+def test_a_channel_that_is_away_empties_no_cache(cached: Rig) -> None:
+    conda_fails(cached, exception_name="CondaHTTPError", message="HTTP 000")
+    assert cached.run(manager="conda", tries=1) == 1
+    assert len(conda_cache(cached)) == 4
+
+
 FAILURES = [
     ("uv", ("/opt/hub/hub/bin/uv", "pip"), 2, "uv could not build"),
     ("uv", ("/opt/hub/hub/bin/uv", "venv"), 2, "uv could not build"),
+    ("rattler", RATTLER, 1, "rattler could not build"),
 ]
 
 

@@ -39,13 +39,14 @@ proxy: {port: 8080, address: 127.0.0.1, api_port: 9099}
 """
 EMPTY = "people: {}\n"
 LAYOUT = Layout(Path("/srv/hub"))
+FACTS = {"hub": {"version": "versions/hub-1"}, "server-list": {"path": "/x", "digest": "d"}}
 
 
 def wanted(text: str = FULL, **options: Any) -> Wanted:
     return Wanted(
         parse(text),
         LAYOUT,
-        **{"facts": {"hub": {"version": "versions/hub-1"}, "server-list": {"path": "/x", "digest": "d"}}, **options},
+        **{"facts": {**FACTS, "server-settings": {"path": "/opt/hub/versions/hub-1/hubd/serverside"}}, **options},
     )
 
 
@@ -298,6 +299,13 @@ def test_channels_are_those_of_the_environment_else_of_conda_and_none_with_uv() 
     assert {name: each.channels for name, each in found.items()} == {"science": ("a", "b"), "maths": (), "stats": ("my-channel",)}
 
 
+def test_rattler_has_channels_and_needs_no_conda() -> None:
+    wish = wanted(FULL.replace("manager: conda", "manager: rattler") + "conda: {channels: [a, b]}\n")
+    found = environments(wish)["science"]
+    assert (found.manager, found.channels, found.conda) == ("rattler", ("a", "b"), None)
+    assert not any(isinstance(each, Conda) for each in made(wish).resources)
+
+
 @pytest.mark.parametrize(("channels", "probe"), [
     ("[conda-forge]", "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"),
     ("['https://mirror.example.org/forge/']", "https://mirror.example.org/forge/noarch/repodata.json"),
@@ -321,6 +329,35 @@ def test_a_kernel_is_offered_only_when_its_environment_is_proven() -> None:
         assert environment.generations.link == Path(f"/srv/hub/envs/{name}/current")
     assert (kernels["science"].title, kernels["science"].language) == ("Science", "python")
     assert (kernels["stats"].title, kernels["stats"].language) == ("stats", "R")
+
+
+def test_a_kernel_is_offered_to_each_of_its_audiences_and_to_nobody_else() -> None:
+    text = FULL.replace("sympy]", "sympy], audience: [staff, admins]").replace("numpy]", "numpy], audience: [empty]")
+    found = by_id(wanted(text))
+    kernels = {identity: each for identity, each in found.items() if identity.startswith("kernel:")}
+    assert set(kernels) == {
+        "kernel:/srv/hub/kernels/staff/kernels/maths",
+        "kernel:/srv/hub/kernels/admins/kernels/maths",
+        "kernel:/srv/hub/kernels/empty/kernels/science",
+        "kernel:/srv/hub/kernels/everyone/kernels/stats",
+    }
+    said = {each.audience: each.touches.partition(":")[0] for each in kernels.values()}
+    assert said == {who: who for who in ("the group staff", "the group empty", "admins", "everybody")}
+    old = found["old-generations:/srv/hub/envs/maths/"]
+    assert set(old.needs) == {identity for identity in kernels if identity.endswith("/maths")}
+    # A change of the audience builds nothing.
+    assert environments(wanted(text))["maths"].digest == environments(wanted())["maths"].digest
+    # Servers are started into folders that are there.
+    policy_file = found["file:/srv/hub/state/servers.json"]
+    assert {f"directory:/srv/hub/kernels/{name}" for name in ("everyone", "admins", "staff", "empty")} <= set(policy_file.needs)
+
+
+def test_fifty_groups_of_five_thousand_people_stay_a_small_policy() -> None:
+    names = [f"u{number:04}" for number in range(5000)]
+    groups = {f"g{number:02}": {"members": names[number::50]} for number in range(50)}
+    text = json.dumps({"people": {"users": names, "groups": groups}})
+    found = by_id(wanted(text))["file:/srv/hub/state/servers.json"].content
+    assert len(found) < 25 * 5000
 
 
 ROLLBACKS: list[tuple[Any, int]] = [
@@ -469,14 +506,17 @@ def policy(text: str) -> Any:
 
 def test_what_is_started_for_whom() -> None:
     found = policy(FULL)
+    assert found["environment"]["JUPYTER_CONFIG_PATH"] == "/opt/hub/versions/hub-1/hubd/serverside"
     assert found["memory"] == 1 << 30
     assert found["cpu"] == 1.5
     assert found["argv"][0] == "/srv/hub/server/bin/jupyterhub-singleuser"
-    assert "--MultiKernelManager.default_kernel_name=maths" in found["argv"]
-    assert found["environment"]["JUPYTER_PATH"] == "/srv/hub/kernels/everyone"
+    # The declared default comes first, the others in the order of the file.
+    assert list(found["kernels"]) == ["maths", "science", "stats"]
+    assert found["kernels"]["maths"] == ["everyone"]
+    assert found["audiences"] == {"admins": ["ada"], "staff": ["ada", "bea"], "empty": []}
     none = policy(EMPTY)
     assert (none["memory"], none["cpu"], none["people"]) == (None, None, [])
-    assert not [word for word in none["argv"] if "default_kernel_name" in word]
+    assert (none["kernels"], none["audiences"]) == ({}, {"admins": []})
 
 
 def test_the_server_environment_is_switched_only_when_it_is_proven() -> None:

@@ -386,7 +386,8 @@ def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, 
     properties = dict(program.properties)
     assert program.user == "hubd-build"
     assert not program.restart and not program.install
-    assert properties["ReadWritePaths"] == f"{prefix} {host.layout.cache}/geo {folder}/env-science"
+    assert set(properties["ReadWritePaths"].split()) == {str(prefix), f"{host.layout.cache}/geo", f"{folder}/env-science"}
+    assert "ReadOnlyPaths" not in properties
     assert str(host.layout.secrets) in properties["InaccessiblePaths"]
     assert (properties["NoNewPrivileges"], properties["ProtectSystem"], properties["ProtectHome"]) == ("yes", "strict", "yes")
     spec = json.loads(Path(program.argv[-1]).read_text())
@@ -765,3 +766,16 @@ def test_a_damaged_choice_is_made_again(host: FakeHost, damaged: str) -> None:
     (step,) = wish.steps(wish.observe(host))
     step.do(host)
     assert wish.steps(wish.observe(host)) == ()
+
+
+def test_environments_and_their_cache_are_one_mount_with_all_others_closed(host: FakeHost, folder: Path, owners: Owners) -> None:
+    envs = host.layout.envs
+    for each in ("geo/1", "geo/2", "science/1", ".pythons-server", "an odd name"):
+        (envs / each).mkdir(parents=True)
+    prefix, pythons = envs / "geo/3", envs / ".pythons-environments"
+    start_job(host, "env-geo", {"digest": "d"}, cache="environments", writable=(prefix, pythons))
+    properties = dict(host.init.started["hubd-job-env-geo.service"].properties)
+    assert properties["ReadWritePaths"].split() == [str(envs), f"{folder}/env-geo"]
+    closed = {f"-{envs / each}" for each in (".pythons-server", "geo/1", "geo/2", "science")}
+    assert set(properties["ReadOnlyPaths"].split()) == closed
+    assert (envs / ".cache").stat().st_mode & 0o777 == 0o700

@@ -105,10 +105,18 @@ def test_no_service_can_gain_privileges_or_change_the_system(properties: Propert
 
 def test_a_server_sees_one_home_and_no_state() -> None:
     properties = server_properties(Path("/home/ada"), hidden=(Path("/opt/hub/state"),), writable=(Path("/srv/course"),))
-    assert values(properties, "TemporaryFileSystem") == ["/home:ro,mode=0755"]
+    assert "/home:ro,mode=0755" in values(properties, "TemporaryFileSystem")
     assert values(properties, "BindPaths") == ["/home/ada"]
     assert "-/opt/hub/state" in values(properties, "InaccessiblePaths")
     assert values(properties, "ReadWritePaths") == ["-/srv/course"]
+
+
+def test_a_server_sees_the_kernels_that_are_offered_to_its_person_and_no_others() -> None:
+    kernels = Path("/srv/hub/kernels")
+    properties = server_properties(Path("/home/ada"), audiences=kernels, offered=(kernels / "everyone", kernels / "staff"))
+    assert "/srv/hub/kernels:ro,mode=0755" in values(properties, "TemporaryFileSystem")
+    # One whose folder is gone must not keep the server from starting.
+    assert values(properties, "BindReadOnlyPaths") == ["-/srv/hub/kernels/everyone", "-/srv/hub/kernels/staff"]
 
 
 def test_a_server_may_make_code_at_run_time() -> None:

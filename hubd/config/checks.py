@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hubd.config.names import is_address
+from hubd.config.problems import did_you_mean
 from hubd.config.section import Finding, names, written_as
 from hubd.config.units import parse_cores, parse_duration, parse_size
+from hubd.layout import ADMINS, EVERYONE
 
 REQUIREMENT = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9][A-Za-z0-9._-]*)")
 # JupyterLab alone takes more, and so does any build; somebody forgot a letter.
@@ -90,6 +92,26 @@ def unclear_source(written: Mapping[str, Any]) -> Iterator[Finding]:
             yield (key,), "an address needs the checksum of what is behind it", "add `sha256:`, as sha256sum tells it"
     if written.get("sha256") and not given:
         yield ("sha256",), "there is neither a `lock` nor a `file` that it could be of", "remove it"
+
+
+def vague_audience(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """An audience with nobody in it, and one that says everyone and then some."""
+    audience = written_as(list, written, "audience")
+    if audience == []:
+        yield ("audience",), "names nobody", f"write `{EVERYONE}`, or groups of people.groups"
+    elif audience and EVERYONE in audience[:-1] + audience[1:]:
+        yield ("audience",), f"`{EVERYONE}` is everybody already", f"remove `{EVERYONE}` or the others"
+
+
+def unknown_audiences(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """Environments for groups that nobody declared."""
+    known = [EVERYONE, ADMINS, *map(str, written_as(dict, written, "people", "groups") or {})]
+    for environment in written_as(dict, written, "environments") or {}:
+        for place, group in names(written, "environments", environment, "audience"):
+            if group not in known:
+                meant = did_you_mean(group, known)
+                choice = f"declare it below people.groups, or write one of {', '.join(known[:20])}"
+                yield place, f"`{group[:60]}` is not one of the groups", f"did you mean `{meant}`?" if meant else choice
 
 
 def unknown_default(written: Mapping[str, Any]) -> Iterator[Finding]:

@@ -15,18 +15,18 @@ from hubd.config.checks import (
     shared_ports,
     too_little,
     unclear_source,
+    unknown_audiences,
     unknown_default,
-    unknown_members,
+    vague_audience,
 )
 from hubd.config.conda_section import Conda
 from hubd.config.names import (
     AbsolutePath,
-    Accounts,
     Address,
+    Audience,
     Channels,
     Checksum,
     EnvironmentName,
-    GroupName,
     Line,
     NotebookPath,
     Packages,
@@ -35,41 +35,10 @@ from hubd.config.names import (
     Port,
     is_address,
 )
+from hubd.config.people_section import People
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size
-
-
-class Group(Section):
-    """A group of people."""
-
-    members: Accounts = Field(default=(), description="The people in this group, by name.", examples=[["ada", "bea"]])
-
-    @classmethod
-    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        yield from twice(written, "members")
-
-
-class People(Section):
-    """Who may use the hub, and as what."""
-
-    admins: Accounts = Field(default=(), description="People who look after the hub: hub admins with sudo.", examples=[["ada"]])
-    users: Accounts = Field(default=(), description="People who may sign in and work.", examples=[["bea", "cid"]])
-    groups: dict[GroupName, Group] = Field(
-        default={},
-        description="Groups of people by name, each with its members.",
-        examples=[{"course": {"members": ["ada", "bea"]}}],
-    )
-
-    @property
-    def everybody(self) -> tuple[str, ...]:
-        """Admins and users, each once, in the order of the file."""
-        return tuple(dict.fromkeys((*self.admins, *self.users)))
-
-    @classmethod
-    def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
-        yield from twice(written, "admins")
-        yield from twice(written, "users")
-        yield from unknown_members(written)
+from hubd.layout import EVERYONE
 
 
 class Limits(Section):
@@ -124,9 +93,9 @@ class Environment(Section):
         description="Packages from PyPI besides those, as pip writes them; what conda has installed they may not replace.",
         examples=[["some-package==1.2"]],
     )
-    manager: Literal["auto", "conda", "uv"] = Field(
+    manager: Literal["auto", "conda", "rattler", "uv"] = Field(
         default="auto",
-        description="What installs the packages: conda, uv, or auto for conda where it can be had.",
+        description="What installs the packages: conda, rattler, uv, or auto for conda where it can be had.",
         examples=["auto"],
     )
     lock: Place | None = Field(
@@ -177,6 +146,10 @@ class Environment(Section):
         description="How many generations before the one in use are kept to go back to; what a program uses is never removed.",
         examples=[2],
     )
+    audience: Audience = Field(
+        default=(EVERYONE,), examples=[["students", "staff"]],
+        description="Whom its kernel is offered to: `everyone`, or a list of groups of people.groups, `admins` among them.",
+    )
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
@@ -184,6 +157,8 @@ class Environment(Section):
         yield from twice(written, "pip")
         yield from missing_kernel(written)
         yield from unclear_source(written)
+        yield from twice(written, "audience")
+        yield from vague_audience(written)
 
 
 class Hub(Section):
@@ -254,12 +229,12 @@ class Config(Section):
     limits: Limits = Field(default=Limits(), description="What each person's server may use.", examples=[{"memory": "1G"}])
     environments: dict[EnvironmentName, Environment] = Field(
         default={},
-        description="Environments by name: packages that are installed together, offered to everybody as a kernel.",
+        description="Environments by name: packages that are installed together, offered as a kernel.",
         examples=[{"science": {"packages": ["python=3.12", "ipykernel", "numpy"]}}],
     )
     default_environment: EnvironmentName | None = Field(
         default=None,
-        description="The environment a new notebook gets; null for the first one.",
+        description="The environment that a new notebook of somebody who is offered it gets; null for the first one.",
         examples=["science"],
     )
     builds: Builds = Field(default=Builds(), description="What each build of an environment may use.", examples=[{"time": "2 h"}])
@@ -283,11 +258,6 @@ class Config(Section):
         places = (place for each in self.environments.values() for place in (each.lock, each.file, each.smoke) if place)
         return tuple(dict.fromkeys(place for place in places if not is_address(place)))
 
-    @property
-    def first_environment(self) -> str | None:
-        """The environment a new notebook gets: the declared default, else the first; None where there is none."""
-        return self.default_environment or next(iter(self.environments), None)
-
     def section(self, name: str) -> Section:
         """A plugin's own section. Raises KeyError where no plugin brought such a section."""
         if name in Config.model_fields or name not in type(self).model_fields:
@@ -296,6 +266,7 @@ class Config(Section):
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
+        yield from unknown_audiences(written)
         yield from unknown_default(written)
         yield from shared_ports(written, PORTS)
         yield from plugins_twice(written)

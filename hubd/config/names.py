@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hubd.config.section import Matching, refusal
+from hubd.config.section import Matching, OrWord, refusal
+from hubd.layout import ADMINS, EVERYONE
 
 SYSTEM_ACCOUNTS = frozenset((
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
@@ -54,6 +55,12 @@ def _not_a_system_group(name: str) -> str:
     return name
 
 
+def _not_an_audience(name: str) -> str:
+    if name in (EVERYONE, ADMINS):
+        raise refusal(f"`{name}` is an audience that is always there", "choose another name")
+    return name
+
+
 def _not_jupyters(name: str) -> str:
     # jupyter_client starts its own interpreter for these names, whatever kernel is called so.
     if name in ("python", "python2", "python3"):
@@ -81,6 +88,7 @@ GroupName = Annotated[
     str,
     Matching(r"[a-z_][a-z0-9_-]{0,31}", "is not a name that a group can have", ACCOUNT_EXAMPLE),
     AfterValidator(_not_reserved),
+    AfterValidator(_not_an_audience),
 ]
 Account = Annotated[
     str,
@@ -148,4 +156,5 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Accounts = Annotated[tuple[Account, ...], Field(strict=False)]
 Packages = Annotated[tuple[Package, ...], Field(strict=False)]
 Channels = Annotated[tuple[Channel, ...], Field(strict=False)]
+Audience = Annotated[tuple[str, ...], Field(strict=False), OrWord(EVERYONE)]
 Address = Annotated[str, AfterValidator(_address)]

@@ -110,6 +110,22 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
+class OrWord:
+    """Metadata of `Annotated`: a list that may be written as nothing but the text `word`, for a list with that alone."""
+
+    word: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"const": self.word}, handler(cast(Any, schema)["schema"])]}
+
+    def _read(self, value: Any) -> Any:
+        return [value] if value == self.word else value
+
+
+@dataclass(frozen=True, slots=True)
 class ByName:
     """Metadata of `Annotated`: a section that may be written as nothing but the text of its option `option`."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
-from hubd.layout import HUB_ACCOUNT, USERS_GROUP
+from hubd.layout import EVERYONE, HUB_ACCOUNT, USERS_GROUP
 from hubd.resources.account import FIRST_PERSON
 from hubd.resources.service import telling_line
 from hubd.tools.program import Program, environment_file_text
@@ -67,14 +67,17 @@ class Broker:
 def _start(host: Host, unit: str, user: str, request: Message) -> dict[str, Any]:
     policy = _policy(host)
     home = _person(host, user, policy)
+    audiences = (EVERYONE, *(name for name, members in policy["audiences"].items() if user in members))
+    folders = tuple(map(host.layout.audience, audiences))
     variables = _variables(request["env"], policy, user, home)
+    variables.append(("JUPYTER_PATH", ":".join(map(str, folders))))
     path = _environment_file(host, unit)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write_atomic(path, environment_file_text(variables).encode(), mode=0o600)
     program = Program(
         name=unit,
         description=f"JupyterLab of {user}",
-        argv=tuple(policy["argv"]),
+        argv=(*policy["argv"], *_default_kernel(policy, audiences)),
         user=user,
         directory=home,
         environment_file=path,
@@ -82,6 +85,8 @@ def _start(host: Host, unit: str, user: str, request: Message) -> dict[str, Any]
             home,
             homes=host.layout.homes,
             hidden=(host.layout.state, host.layout.cache, host.layout.config_file),
+            audiences=host.layout.audiences,
+            offered=folders,
             memory=policy["memory"],
             cpu=policy["cpu"],
         ),
@@ -116,6 +121,14 @@ def _variables(asked: Any, policy: Mapping[str, Any], user: str, home: Path) -> 
     told = {name: str(value) for name, value in limits.items() if value is not None}
     person = {"HOME": str(home), "USER": user, "LOGNAME": user}
     return list({**allowed, **told, **policy["environment"], **person}.items())
+
+
+def _default_kernel(policy: Mapping[str, Any], audiences: Collection[str]) -> Iterator[str]:
+    """The word for what a new notebook gets: the first kernel that this person is offered."""
+    for name, offered in policy["kernels"].items():
+        if not set(offered).isdisjoint(audiences):
+            yield f"--MultiKernelManager.default_kernel_name={name}"
+            return
 
 
 def _poll(host: Host, unit: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import hubd
 from hubd.config.model import Config
 from hubd.errors import HubdError
 from hubd.flow.source import data_folder
@@ -27,10 +28,12 @@ def read(layout: Layout, config: Config) -> Facts:
     `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
     are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read.
-    All others were recorded by resources.
+    `server-settings`: the folder with the settings that Jupyter reads in people's servers. All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"
+    # As it is without links: commands and the daemon come to the package by different ways.
+    settings = Path(hubd.__file__).resolve().parent / "serverside"
     return {
         **_recorded(layout),
         "drop-ins": _drop_ins(layout.config_d),
@@ -38,6 +41,7 @@ def read(layout: Layout, config: Config) -> Facts:
         "hub-secrets": _hub_secrets(layout.hub_state),
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
         "files": {place: _text(layout.prefix / place) for place in config.files},
+        "server-settings": {"path": str(settings)},
     }
 
 

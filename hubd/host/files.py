@@ -227,6 +227,17 @@ def link(path: Path, target: str) -> None:
         raise _not_replaced(f"the link {path} could not be made", path, error) from error
 
 
+def share(source: Path, path: Path) -> bool:
+    """Let a file be at `path` too, as a hard link, with the folders on the way; False where that cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(source)
+    except OSError:  # another file system, too many links, somebody else's file
+        return False
+    return True
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or an empty folder; nothing there is fine."""
     with contextlib.suppress(FileNotFoundError):

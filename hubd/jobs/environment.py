@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from hubd.errors import HubdError
 from hubd.host import files
+from hubd.jobs import damage
 from hubd.jobs.activation import activation
 from hubd.jobs.asked import asked
 from hubd.jobs.prove import prove
 from hubd.jobs.seal import seal
 from hubd.jobs.shared import refuse_changes
 from hubd.jobs.with_conda import install_with_conda
+from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
 from hubd.tools.lock import Lock, lock_text
@@ -24,19 +28,37 @@ LOCK = ".hubd-lock.yaml"
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
-MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {"conda": install_with_conda, "uv": install_with_uv}
+MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {
+    "conda": install_with_conda,
+    "rattler": install_with_rattler,
+    "uv": install_with_uv,
+}
 
 
 def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix, work = work.path("prefix"), asked(work)
+    try:
+        _build(work, prefix, look=damage.look)
+    except HubdError as error:
+        if not work.left:
+            raise
+        with _cache_alone(work):
+            healed = damage.healed(work, prefix, error)
+        if not healed:
+            raise
+        work.phase("building once more, as the package cache was damaged")
+        # What is still another file than its record says came like that, or a package's own script changed it.
+        _build(work, prefix, look=lambda work, prefix: None)
+
+
+def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
     for name in files.children(prefix):
         files.clear(prefix / name)
-    # One manager at a time in one cache: two cold conda runs side by side were seen to poison it.
     work.phase("waiting for another build")
-    with (work.path("cache") / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
+        look(work, prefix)
     # uv leaves a lock file behind that everybody may write.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
@@ -47,6 +69,14 @@ def build(work: Work) -> None:
         prove(work, prefix, variables)
     files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, variables, seal(prefix))
+
+
+@contextmanager
+def _cache_alone(work: Work) -> Iterator[None]:
+    """One manager at a time in one cache: two cold conda runs side by side were seen to poison it."""
+    with (work.path("cache") / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:

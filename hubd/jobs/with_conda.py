@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hubd.host import files
 from hubd.host.commands import Result
+from hubd.jobs.compiled import compile_python
+from hubd.jobs.damage import cache_of
 from hubd.jobs.pypi import add_pip_part
 from hubd.jobs.records import check_against, installed
 from hubd.jobs.work import Work
@@ -19,6 +21,8 @@ def install_with_conda(work: Work, prefix: Path) -> Lock:
         _rebuild(work, prefix, work.lock)
     else:
         _solve(work, prefix)
+    # conda compiles for each environment anew.
+    compile_python(work, prefix)
     found = tuple(installed(prefix))
     return Lock(manager="conda", platform=conda.platform(), conda=found, pip=add_pip_part(work, prefix))
 
@@ -37,13 +41,12 @@ def _rebuild(work: Work, prefix: Path, lock: Lock) -> None:
     explicit = work.path("cache") / "explicit.txt"
     files.write_atomic(explicit, conda.explicit_list(lock).encode(), mode=0o644)
     _run(work, prefix, conda.create_locked(work.path("conda"), prefix, explicit))
-    check_against(lock, prefix, work.path("cache") / "conda-pkgs")
+    check_against(lock, prefix, cache_of(work))
 
 
 def _run(work: Work, prefix: Path, argv: conda.Argv) -> Result:
     """Run conda. Raises HubdError with its reason, also where it ends well and left no environment."""
-    cache = work.path("cache")
-    result = work.run(argv, HOME=str(cache), CONDA_PKGS_DIRS=str(cache / "conda-pkgs"))
+    result = work.run(argv, HOME=str(work.path("cache")), CONDA_PKGS_DIRS=str(cache_of(work)))
     # The exit code alone is not to be trusted: conda's own mark is.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)

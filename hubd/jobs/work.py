@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from hubd.errors import CommandFailed, HubdError
-from hubd.host.commands import Commands, Result
+from hubd.host.commands import Commands, Line, Result
 from hubd.host.web import Web
 from hubd.tools.job_limits import JobLimits, took_too_long
 from hubd.tools.lock import Lock, parse_lock
+
+
+def log(line: str) -> None:
+    """A line for the job's log."""
+    print(line, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +44,32 @@ class Work:
         text = str(self.spec["lock"])
         return parse_lock(text) if text else None
 
-    def run(self, argv: tuple[str, ...], **environment: str) -> Result:
+    @property
+    def left(self) -> float:
+        """Seconds of the job's time that are left."""
+        return max(0.0, self.began + self._limits.time - time.monotonic())
+
+    @property
+    def _limits(self) -> JobLimits:
+        return JobLimits(**self.spec["limits"])
+
+    def run(self, argv: tuple[str, ...], *, stdin: bytes = b"", line: Line | None = log, **environment: str) -> Result:
         """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged.
+
+        stdin: what it reads. line: what hears each line of its output instead of the log; None: nobody.
 
         Raises HubdError when the job's time is over, which ends the program. systemd would end the whole job then; where
         there is none, nobody else does.
         """
         try:
-            return self.commands.run(argv, check=False, timeout=self.left, environment=environment, line=_log)
+            return self.commands.run(argv, check=False, timeout=self.left, stdin=stdin, environment=environment, line=line)
         except CommandFailed as error:
             raise self._too_long() from error
-
-    @property
-    def left(self) -> float:
-        """What is left of the job's time, in seconds; 0 when it is over."""
-        return max(0.0, self.began + self._limits.time - time.monotonic())
 
     def check_time(self) -> None:
         """Raise HubdError when the job's time is over, for those who give a program less time than that."""
         if not self.left:
             raise self._too_long()
 
-    @property
-    def _limits(self) -> JobLimits:
-        return JobLimits(**self.spec["limits"])
-
     def _too_long(self) -> HubdError:
         return took_too_long(str(self.spec["job"]), self._limits, self.doing())
-
-
-def _log(line: str) -> None:
-    print(line, flush=True)

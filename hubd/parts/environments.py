@@ -9,16 +9,24 @@ from pathlib import Path
 
 from hubd.config import model
 from hubd.hooks import Notice, Wanted, hookimpl
+from hubd.layout import ADMINS, EVERYONE
 from hubd.parts.written import Written, outlived, written
 from hubd.resources.base import Resource
 from hubd.resources.choices import REBUILDS, ROLLBACKS, EndedChoices
 from hubd.resources.conda import CHOICE, Conda, ExistingConda, ManagerChoice
+from hubd.resources.directory import Directory
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
 from hubd.tools.job_limits import JobLimits
+
+# Those that install from conda's channels.
+WITH_CHANNELS = ("conda", "rattler")
+
+# Audiences in plain words; the others are groups.
+AUDIENCES = {EVERYONE: "everybody", ADMINS: "admins"}
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -27,6 +35,7 @@ CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     environments = wanted.config.environments
     managers = {name: manager_of(wanted, each) for name, each in environments.items()}
+    yield from _audiences(wanted)
     if "auto" in managers.values():
         yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
@@ -44,7 +53,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
-    """conda or uv; auto while that has not been found out. A lock of uv's is uv's in any case."""
+    """conda, rattler or uv; auto while that has not been found out. A lock of uv's is uv's in any case."""
     if environment.manager != "auto":
         return environment.manager
     lock = written(wanted, environment).lock
@@ -71,7 +80,7 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
         source=asked.source,
         refused=asked.refused,
         frozen=each.frozen,
-        channels=asked.channels if conda else (),
+        channels=asked.channels if manager in WITH_CHANNELS else (),
         conda=conda[0] if conda else None,
         smoke=each.kernel.language,
         limits=job_limits(wanted),
@@ -88,22 +97,36 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
 
 
 def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
-    layout, name, generations = wanted.layout, environment.name, environment.generations
+    name, generations = environment.name, environment.generations
     switch = Switch(
         environment=name, generations=generations, asked=environment.asked, needs=(environment.id,),
         touches=f"running kernels of {name} go on with what they have",
     )  # fmt: skip
-    kernels = layout.kernels / "kernels"
-    kernel = Kernel(
-        environment=name, generations=generations, folder=kernels / name, title=each.kernel.display_name or name,
-        language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
-        touches="everybody: notebooks use it from their kernel's next start",
-    )  # fmt: skip
-    yield from (environment, switch, kernel)
+    kernels = tuple(_kernel(wanted, each, switch, audience) for audience in each.audience)
+    yield from (environment, switch, *kernels)
     yield OldGenerations(
-        generations=generations, job=environment.job, asked=environment.asked, keep=each.keep, needs=(kernel.id,)
+        generations=generations, job=environment.job, asked=environment.asked, keep=each.keep,
+        needs=tuple(kernel.id for kernel in kernels),
     )  # fmt: skip
     yield Untouched(environment=name, generations=generations, programs=environment.asked.programs, needs=(switch.id,))
+
+
+def _kernel(wanted: Wanted, each: model.Environment, switch: Switch, audience: str) -> Kernel:
+    kernels, name = wanted.layout.audience(audience) / "kernels", switch.environment
+    who = AUDIENCES.get(audience, f"the group {audience}")
+    return Kernel(
+        environment=name, generations=switch.generations, folder=kernels / name, audience=who,
+        title=each.kernel.display_name or name, language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
+        touches=f"{who}: notebooks use it from their kernel's next start",
+    )  # fmt: skip
+
+
+def _audiences(wanted: Wanted) -> Iterable[Directory]:
+    """A folder for each audience, whether it is offered something already or not: servers that run look into it."""
+    for name in (EVERYONE, *wanted.config.people.audiences):
+        folder = wanted.layout.audience(name)
+        yield Directory(path=folder, needs=(f"directory:{wanted.layout.audiences}",))
+        yield Directory(path=folder / "kernels", needs=(f"directory:{folder}",))
 
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:

@@ -95,10 +95,8 @@ def _folders(layout: Layout) -> Iterable[Directory]:
 
     prefix, state, cache = layout.prefix, layout.state, layout.cache
     yield below(prefix.parent, prefix, 0o755)
-    for path in (layout.versions, layout.envs, layout.kernels.parent, layout.config_d):
+    for path in (layout.versions, layout.envs, layout.audiences, layout.config_d):
         yield below(prefix, path, 0o755)
-    yield below(layout.kernels.parent, layout.kernels, 0o755)
-    yield below(layout.kernels, layout.kernels / "kernels", 0o755)
     # Others may pass through to what is theirs below, and see nothing.
     yield below(prefix, state, 0o711)
     yield below(state, layout.facts, 0o700)

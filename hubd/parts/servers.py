@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from hubd.hooks import Wanted, hookimpl
+from hubd.layout import EVERYONE
 from hubd.parts.environments import job_limits
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
@@ -19,7 +20,7 @@ LABEL = "server-"
 
 @hookimpl
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
-    layout, limits = wanted.layout, wanted.config.limits
+    layout, limits, audiences = wanted.layout, wanted.config.limits, wanted.config.people.audiences
     listed = wanted.facts.get("server-list", {})
     generations = Generations(folder=layout.versions, label=LABEL, link=layout.server)
     environment = Environment(
@@ -47,25 +48,28 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     policy = json.dumps(_policy(wanted), indent=1).encode() + b"\n"
     yield File(
         path=layout.servers_policy, content=policy, mode=0o600, meaning="whose servers may be started, and how",
-        needs=(f"directory:{layout.state}",), touches="everybody's server from its next start",
+        needs=(f"directory:{layout.state}", *(f"directory:{layout.audience(name)}" for name in (EVERYONE, *audiences))),
+        touches="everybody's server from its next start, such as who is in which group",
     )  # fmt: skip
     yield ServerLimits(memory=limits.memory, cpu=limits.cpu, touches="running servers, at once and without a restart")
 
 
 def _policy(wanted: Wanted) -> dict[str, object]:
-    """What the daemon starts for whom, whatever the hub asks for."""
+    """What the daemon starts for whom, whatever the hub asks for.
+
+    audiences: who is in each but that of everyone. kernels: the audiences of each, the one that a new notebook gets first.
+    """
     config, layout = wanted.config, wanted.layout
-    default = config.first_environment
-    argv = [f"{layout.server}/bin/jupyterhub-singleuser", "--KernelSpecManager.ensure_native_kernel=False"]
-    if default:
-        argv.append(f"--MultiKernelManager.default_kernel_name={default}")
+    kernels = sorted(config.environments, key=lambda name: name != config.default_environment)
     return {
         "people": sorted(config.people.everybody),
-        "argv": argv,
+        "audiences": {name: sorted(members) for name, members in config.people.audiences.items()},
+        "kernels": {name: config.environments[name].audience for name in kernels},
+        "argv": [f"{layout.server}/bin/jupyterhub-singleuser", "--KernelSpecManager.ensure_native_kernel=False"],
         "environment": {
             "PATH": f"/usr/local/bin:/usr/bin:/bin:{layout.server}/bin",
-            "JUPYTER_PATH": str(layout.kernels),
             "SHELL": "/bin/bash",
+            "JUPYTER_CONFIG_PATH": str(wanted.facts.get("server-settings", {}).get("path", "")),
         },
         "memory": config.limits.memory,
         "cpu": config.limits.cpu,

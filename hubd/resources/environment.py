@@ -47,7 +47,7 @@ class Environment(Resource):
     generations: where they are. held: the number of an older one that was chosen instead; 0 for what is asked for.
     after: see `Asked`.
     packages: as the manager writes them. pip: as pip writes them, from PyPI. source: a lock or a file instead of packages.
-    refused: what is wrong with that, or with the notebook. frozen: whether any generation will do. manager: conda or uv.
+    refused: what is wrong with that, or with the notebook. frozen: whether any generation will do. manager: conda, rattler or uv.
     requirements: a hash-locked list instead of packages.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`. limits: of the build; what is built does not depend on them.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,9 @@ LANE = "jobs"
 
 # How systemd calls the end of a job that met one of its limits.
 OVERRUNS = {"timeout": took_too_long, "oom-kill": ran_out_of_memory}
+
+# hubd makes no other names in its folders, and these need no quotes.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,31 +197,32 @@ def start_job(
     writable: all else it may change, besides its folder for reports.
     """
     layout = host.layout
-    own_cache, path, report = layout.cache / cache, order_path(layout, job), report_folder(layout, job)
+    own_cache, path, report = layout.package_cache(cache), order_path(layout, job), report_folder(layout, job)
     with _one_at_a_time(layout, f"starting the job {job}"):
         tries = _number(_last_try(layout, job, spec["digest"], limits), "tries")
         where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
         whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
         files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-        for folder in (own_cache, *writable):
-            _make_writable(folder)
+        _make_writable(own_cache, mode=0o700)
+        for folder in writable:
+            _make_writable(folder, mode=0o755)
         files.clear(report)
         files.make_directory(report, mode=0o700, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
-        host.init.run(_program(layout, job, home=own_cache, writable=(*writable, own_cache, report), limits=limits))
+        host.init.run(_program(layout, job, cache=own_cache, writable=(*writable, report), limits=limits))
 
 
-def _program(layout: Layout, job: str, *, home: Path, writable: tuple[Path, ...], limits: JobLimits) -> Program:
+def _program(layout: Layout, job: str, *, cache: Path, writable: tuple[Path, ...], limits: JobLimits) -> Program:
     return Program(
         name=job_unit(job),
         description=f"hubd job {job}",
         argv=(str(layout.hub / "bin/python"), "-m", "hubd.jobs", str(order_path(layout, job))),
         user=BUILD_ACCOUNT,
-        environment=(("HOME", str(home)),),
+        environment=(("HOME", str(cache)),),
         environment_file=layout.state / "network.env",
         properties=(
             *SANDBOX,
             *limits.properties,
-            ("ReadWritePaths", " ".join(str(each) for each in writable)),
+            *_reach(layout.envs, cache, writable),
             ("InaccessiblePaths", f"-{layout.secrets} -{layout.hub_state} -{layout.proxy_state}"),
         ),
         restart=False,
@@ -231,11 +236,34 @@ def _one_at_a_time(layout: Layout, what: str) -> contextlib.AbstractContextManag
     return file_lock(layout.jobs / "lock", wait=START_WAIT, what=what)
 
 
-def _make_writable(folder: Path) -> None:
+def _reach(envs: Path, cache: Path, writable: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """What a job may write.
+
+    Each path of these is a mount in its sandbox, and hard links end where a mount does: a cache among the environments is
+    opened as one with them, and whatever else there is among them is closed again.
+    """
+    opened = (*writable, cache)
+    if cache.is_relative_to(envs):
+        closed = " ".join(f"-{path}" for path in _beside(envs, opened))
+        yield from ((("ReadOnlyPaths", closed),) if closed else ())
+        opened = (envs, *(path for path in writable if not path.is_relative_to(envs)))
+    yield "ReadWritePaths", " ".join(map(str, opened))
+
+
+def _beside(folder: Path, opened: tuple[Path, ...]) -> Iterator[Path]:
+    """What is in a folder and neither opened nor on the way to it."""
+    for path in (folder / name for name in files.children(folder) if _NAME.fullmatch(name)):
+        if any(each != path and each.is_relative_to(path) for each in opened):
+            yield from _beside(path, opened)
+        elif path not in opened:
+            yield path
+
+
+def _make_writable(folder: Path, *, mode: int) -> None:
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     for part in reversed(missing[1:]):
         files.make_directory(part, mode=0o755)
-    files.make_directory(folder, mode=0o755, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
+    files.make_directory(folder, mode=mode, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
 def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from hubd.words import named
 
 Argv = tuple[str, ...]
 
+# What is said of a failure that is none of the known ones.
+UNCLEAR = "conda could not build the environment"
+
 
 def platform() -> str:
     """conda's word for the kind of this machine."""
@@ -110,7 +113,7 @@ def _in_words(name: str, message: str, short: str) -> HubdError:
     if "HTTP" in name or "Channel" in name or "Connection" in name:
         fix = "Check the channel's address and the network; hubd tries again by itself."
         return HubdError("a channel cannot be reached", why=short, fix=fix, retry=True)
-    return HubdError("conda could not build the environment", why=short, retry=True)
+    return HubdError(UNCLEAR, why=short, retry=True)
 
 
 def _not_found(why: str) -> HubdError:

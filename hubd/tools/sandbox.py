@@ -66,6 +66,8 @@ def server_properties(
     *,
     homes: Path = Path("/home"),
     hidden: tuple[Path, ...] = (),
+    audiences: Path = Path("/opt/hub/kernels"),
+    offered: tuple[Path, ...] = (),
     writable: tuple[Path, ...] = (),
     memory: int | None = None,
     cpu: float | None = None,
@@ -73,7 +75,8 @@ def server_properties(
     """The properties of a person's server.
 
     home: the person's, the only one that is there at all. homes: the folder all homes are in. hidden: what is not even to
-    be seen (the state of hubd). writable: what else may be written, as far as file modes allow it. memory: bytes; cpu:
+    be seen (the state of hubd). audiences: the folder with the kernels of each audience, and in it `offered`, the ones that
+    this person is in. writable: what else may be written, as far as file modes allow it. memory: bytes; cpu:
     cores, fractions allowed; None is no limit.
     """
     return (
@@ -84,6 +87,9 @@ def server_properties(
         # An empty folder in the place of everybody's homes, with this one home put into it.
         ("TemporaryFileSystem", f"{quoted(homes)}:ro,mode=0755"),
         ("BindPaths", quoted(home)),
+        # In the same way, so that it costs nothing for the audiences that the person is not in, however many there are.
+        ("TemporaryFileSystem", f"{quoted(audiences)}:ro,mode=0755"),
+        *(("BindReadOnlyPaths", f"-{quoted(path)}") for path in offered),
         *(("InaccessiblePaths", f"-{quoted(path)}") for path in (*_ELSEWHERE, *hidden)),
         *(("ReadWritePaths", f"-{quoted(path)}") for path in writable),
         ("WorkingDirectory", str(home)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from rattler.index import index_fs
 
 import site_settings
 from base_tree import CACHE, base_tree
+from channel import r_from_debian
 from channel.conda_package import MACHINE, Package
 from channel.from_debian import DEBIAN_PACKAGES, packages_from_debian
 from channel.from_wheels import PYTHON, package_from_wheel
@@ -28,6 +30,12 @@ from made_once import made_once
 
 HERE = Path(__file__).parent
 INSTALLER = "Miniconda.sh"
+MADE = "tests"
+# Small packages of which environments that are nearly the same have one each, with a number from 0 to 9.
+UNLIKE = "hubd-test-unlike-{}"
+# A real installer of conda (a file), and a mirror of a real channel (a folder), in the place of the stand-ins.
+REAL_INSTALLER = os.environ.get("HUBD_TEST_CONDA_INSTALLER", "")
+REAL_CHANNEL = os.environ.get("HUBD_TEST_CONDA_CHANNEL", "")
 LOCKED = HERE / "requirements.txt"
 # Needed by the stand-in for conda, not offered as conda packages.
 NOT_OFFERED = ("py_rattler", "pyyaml", "PyYAML")
@@ -35,11 +43,22 @@ NOT_OFFERED = ("py_rattler", "pyyaml", "PyYAML")
 
 @contextmanager
 def channel() -> Iterator[Path]:
-    """A folder with the channel `tests` and the installer `Miniconda.sh`, made now if the cache has it not."""
+    """A folder with the channel `tests` and the installer `Miniconda.sh`, made now if the cache has it not.
+
+    Where there are real ones, the channel is called `real`, and `tests` has only what it lacks, such as packages that must fail.
+    """
     sources = sorted([*HERE.glob("*.py"), *HERE.glob("*.sh")])
     key = site_settings.fingerprint([LOCKED.read_bytes(), *(path.read_bytes() for path in sources)])
     with made_once(CACHE / "channel" / key, build) as folder:
-        yield folder
+        if not REAL_INSTALLER and not REAL_CHANNEL:
+            yield folder
+            return
+        with tempfile.TemporaryDirectory() as real:
+            there = {MADE: folder / MADE, INSTALLER: REAL_INSTALLER or folder / INSTALLER, "real": REAL_CHANNEL}
+            for name, path in there.items():
+                if path:
+                    (Path(real) / name).symlink_to(Path(path).resolve(strict=True))
+            yield Path(real)
 
 
 def build(folder: Path) -> None:
@@ -50,6 +69,7 @@ def build(folder: Path) -> None:
         debian = Path(scratch) / "debian"
         versions = fetch_debian(debian)
         packages = [*packages_from_debian(debian, versions, Path(scratch)), *small_packages()]
+        packages += r_from_debian.packages_of_r(debian, versions, Path(scratch))
         packages += [package_from_wheel(wheel) for wheel in wheels if not wheel.name.startswith(NOT_OFFERED)]
         for package in packages:
             package.write(folder / "tests")
@@ -74,11 +94,12 @@ def fetch_wheels(folder: Path) -> list[Path]:
 
 
 def fetch_debian(root: Path) -> dict[str, str]:
-    """Unpack the Debian 12 packages that Python is made of below `root`; gives their versions by name."""
+    """Unpack the Debian 12 packages that Python and R are made of below `root`; gives their versions by name."""
+    wanted = " ".join((*DEBIAN_PACKAGES, *r_from_debian.DEBIAN_PACKAGES))
     with base_tree("bookworm") as base, Machine("channel", base) as machine:
         machine.run(("apt-get", "-q", "update"), timeout=300)
         machine.shell(
-            f"mkdir /root/debs && cd /root/debs && apt-get -q download {' '.join(DEBIAN_PACKAGES)}",
+            f"mkdir /root/debs && cd /root/debs && apt-get -q download {wanted}",
             timeout=300,
         )
         machine.shell("for deb in /root/debs/*.deb; do dpkg -x $deb /root/tree; done")
@@ -101,6 +122,10 @@ def small_packages() -> Iterator[Package]:
     active.add("etc/conda/activate.d/hubd-test.sh", b'export HUBD_TEST_DATA="$CONDA_PREFIX/share/data of $CONDA_DEFAULT_ENV"\n')
     active.add("etc/conda/activate.d/zz-broken.sh", b"echo boom >&2\nexit 3\n")
     yield active
+    for number in range(10):
+        unlike = Package(UNLIKE.format(number), "1.0", noarch="generic")
+        unlike.add(f"share/{unlike.name}", f"{number}\n".encode() * 10_000)
+        yield unlike
     big = Package("hubd-test-big", "1.0", noarch="generic")
     big.add("share/hubd-test-big/data", b"0123456789abcdef" * 4_000_000)
     yield big

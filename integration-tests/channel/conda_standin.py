@@ -2,7 +2,9 @@
 
 Solves, downloads and links for real. Keeps the ugly parts of conda 26.7 that programs driving it stumble over: `create`
 deletes what is at the prefix, says nothing after an explicit file even with --json, a failed link is a CondaMultiError
-without a message of its own, a malformed version is a traceback. The installer puts it at PREFIX/bin/conda.
+without a message of its own, a malformed version is a traceback. Its cache is believed whatever is in it; two that fill a
+cold one at a time poison it, and the second has its JSON on standard error and exit code 0. Asked to end, it rolls back;
+killed, it leaves all as it is. The installer puts it at PREFIX/bin/conda.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -207,13 +210,20 @@ def options_of(words: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     options = options_of(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        if options.command in ("create", "env-create"):
+            shutil.rmtree(prefix_of(options), ignore_errors=True)
+        print(json.dumps({"exception_name": "CondaSystemExit", "message": "", "error": "\nOperation aborted.  Exiting."}))
+        return 1
     except CondaError as error:
         print(json.dumps(error.report(), indent=2) if options.json else f"\n{error.name}: {error}\n")
         return 1
     if result is not None and options.json:
-        print(json.dumps(result, indent=2))
+        poisoned = isinstance(result, dict) and "POISONED" in dict(result.get("actions") or {})  # type: ignore[call-overload]
+        print(json.dumps(result, indent=2), file=sys.stderr if poisoned else sys.stdout)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,7 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import rattler
@@ -19,6 +21,8 @@ from rattler.exceptions import SolverError
 VERSION = "26.7.2"
 SUBDIR = rattler.Subdir.current()
 RETRY_PAUSE = float(os.environ.get("CONDA_STANDIN_RETRY_SECONDS", "2"))  # the real one takes 7 to 13 s to give up
+
+POISONED = 100  # bytes that are left
 
 
 class CondaError(Exception):
@@ -161,17 +165,41 @@ async def link(
         actions["UNLINK"] = [short(record) for record in gone]
     if dry_run:
         return {"success": True, "actions": actions, "prefix": str(prefix), "dry_run": True}
-    await rattler.install(
-        list(records),
-        prefix,
-        cache_dir=caches[0],
-        installed_packages=before or None,
-        show_progress=False,
-    )
+    with cache_in_use(caches[0]) as alone:
+        await rattler.install(
+            list(records),
+            prefix,
+            cache_dir=caches[0],
+            installed_packages=before or None,
+            show_progress=False,
+        )
+        if fetch and not alone:
+            poison(caches[0], added)
+            actions["POISONED"] = True
     run_post_link(prefix, added)
     compile_python(prefix)
     write_history(prefix, added, gone, asked)
     return {"success": True, "actions": actions, "prefix": str(prefix)}
+
+
+@contextmanager
+def cache_in_use(cache: Path) -> Iterator[bool]:
+    """Whether nobody else changes this cache at the moment; conda itself takes no notice."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".in-use").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+
+
+def poison(cache: Path, added: Sequence[rattler.RepoDataRecord | rattler.PrefixRecord]) -> None:
+    """What comes of two that fill one cold cache at a time: a file is cut off for ever, and with it its hard links."""
+    folders = [cache / "-".join(key(record)) for record in added]
+    files = (file for folder in folders for file in sorted(folder.rglob("*.py")))
+    file = next(file for file in files if file.stat().st_size > POISONED)
+    os.truncate(file, POISONED)
 
 
 def run_post_link(prefix: Path, added: Sequence[rattler.RepoDataRecord | rattler.PrefixRecord]) -> None:

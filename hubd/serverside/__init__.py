@@ -1,0 +1,1 @@
+"""What runs inside of each person's JupyterLab server, as that person."""

@@ -1,0 +1,129 @@
+"""Compiled Python modules: made once for each package, shared by all environments that have it, never trusted when cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import FakeCommands
+
+from hubd.host.web import Web
+from hubd.jobs.compiled import compile_python
+from hubd.jobs.work import Work
+
+SITE = "lib/python3.12/site-packages"
+COMPILED = f"{SITE}/a/__pycache__/mod.cpython-312.pyc"
+
+
+class Shop:
+    """Environments with one package, and a compiler that makes a file for each module it is told of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.commands = folder, FakeCommands()
+        (folder / "cache").mkdir()
+        self.work = Work({"cache": str(folder / "cache"), "limits": {"time": 60}}, self.commands, Web(), print)  # type: ignore[arg-type]
+
+    def environment(self, name: str, *, content: str = "a" * 64, python: str = "3.12.1", extra: tuple[str, ...] = ()) -> Path:
+        """A prefix with Python and the package `a`; extra: files of `a` beside its module."""
+        prefix = self.folder / name
+        for path in (f"{SITE}/a/mod.py", "bin/python", *extra):
+            (prefix / path).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / path).write_text("source")
+        (prefix / "conda-meta").mkdir()
+        (prefix / f"conda-meta/python-{python}-h_0.json").write_text("{}")
+        paths = [{"_path": path, "path_type": "hardlink"} for path in (f"{SITE}/a/mod.py", *extra)]
+        record = {"sha256": content, "paths_data": {"paths": paths}}
+        (prefix / "conda-meta/a-1-0.json").write_text(json.dumps(record))
+        self.commands.answers[f"{prefix}/bin/python",] = lambda argv: self.compile()
+        return prefix
+
+    def compile(self) -> str:
+        for source in self.commands.options[-1]["stdin"].decode().split():
+            path = Path(source)
+            target = path.parent / "__pycache__" / f"{path.stem}.cpython-312.pyc"
+            target.parent.mkdir(exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.write_text("compiled")
+        return ""
+
+    def build(self, name: str, *, content: str = "a" * 64) -> Path:
+        prefix = self.environment(name, content=content)
+        compile_python(self.work, prefix)
+        return prefix
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_a_package_is_compiled_once_and_shared(shop: Shop) -> None:
+    one, two = shop.build("one"), shop.build("two")
+    assert len(shop.commands.ran) == 1
+    assert (two / COMPILED).samefile(one / COMPILED)
+    argv = shop.commands.ran[0]
+    assert argv[:3] == (f"{one}/bin/python", "-m", "compileall")
+    assert argv[argv.index("-s") + 1] == str(one), "the name of one environment is not to be seen in another"
+    assert "unchecked-hash" in argv
+
+
+def test_what_conda_compiled_is_replaced_by_what_is_shared(shop: Shop) -> None:
+    one, two = shop.build("one"), shop.environment("two")
+    (two / COMPILED).parent.mkdir()
+    (two / COMPILED).write_text("made by conda for this environment")
+    compile_python(shop.work, two)
+    assert (two / COMPILED).samefile(one / COMPILED)
+
+
+def test_another_build_of_a_package_is_compiled_for_itself(shop: Shop) -> None:
+    shop.build("one")
+    shop.build("two", content="b" * 64)
+    assert len(shop.commands.ran) == 2
+
+
+def test_what_is_cut_off_is_compiled_anew(shop: Shop) -> None:
+    one = shop.build("one")
+    (kept,) = (shop.folder / "cache").rglob("*.pyc")
+    kept.unlink()
+    kept.write_text("comp")
+    two = shop.build("two")
+    assert (two / COMPILED).read_text() == (one / COMPILED).read_text() == "compiled"
+    assert shop.build("three") and len(shop.commands.ran) == 2, "and kept"
+
+
+@pytest.mark.parametrize("sizes", [b"", b"[]", b"{not json"])
+def test_a_list_that_cannot_be_read_counts_as_none(shop: Shop, sizes: bytes) -> None:
+    shop.build("one")
+    next((shop.folder / "cache").rglob("sizes.json")).write_bytes(sizes)
+    shop.build("two")
+    assert len(shop.commands.ran) == 2
+
+
+def test_a_compiled_file_that_the_package_brings_stays(shop: Shop) -> None:
+    prefix = shop.environment("one", extra=(COMPILED,))
+    compile_python(shop.work, prefix)
+    assert shop.commands.ran == []
+    assert (prefix / COMPILED).read_text() == "source"
+
+
+def test_a_module_that_does_not_compile_is_not_tried_each_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop, "compile", lambda: 1)
+    shop.build("one")
+    two = shop.build("two")
+    assert len(shop.commands.ran) == 1
+    assert not (two / COMPILED).exists()
+
+
+def test_an_older_python_compiles_for_its_environment_alone(shop: Shop) -> None:
+    prefix = shop.environment("one", python="2.7.18")
+    shop.commands.answers[f"{prefix}/bin/python",] = ""
+    compile_python(shop.work, prefix)
+    assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/{SITE}")]
+
+
+def test_without_python_nothing_is_compiled(shop: Shop) -> None:
+    prefix = shop.environment("one")
+    (prefix / "bin/python").unlink()
+    compile_python(shop.work, prefix)
+    assert shop.commands.ran == []
