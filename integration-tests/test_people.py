@@ -96,6 +96,25 @@ def test_admin_taken_off_the_list_loses_everything_at_once(hub_machine: HubMachi
     assert hub_machine.changes() == []
 
 
+def test_name_that_can_have_no_account_keeps_nobody_in_and_nobody_out(hub_machine: HubMachine) -> None:
+    good = hub_machine.read("/opt/hub/config.yaml")
+    hub_machine.hubd("config", "add-item", "people.admins", "dora")
+    hub_machine.hubd("apply", "--yes")
+    hub_machine.run(("groupadd", "labgroup"))
+    hub_machine.hubd("config", "add-item", "people.users", "labgroup", "eva", "dora")
+    hub_machine.hubd("config", "remove-item", "people.admins", "dora")
+    done = hub_machine.hubd("apply", "--yes", check=False)
+    assert done.code == 5
+    assert "labgroup" in done.err
+    assert hub_machine.run(("sudo", "-n", "id", "-u"), user="dora", check=False).code != 0
+    assert groups_of(hub_machine, "eva") == {"eva", "hubd-users"}
+    assert hub_machine.sign_in("eva").start_server().run("print(6 * 7)", KERNEL) == "42\n"
+    hub_machine.run(("groupdel", "labgroup"))
+    hub_machine.write("/opt/hub/config.yaml", good)
+    hub_machine.hubd("apply", "--yes")
+    assert hub_machine.changes() == []
+
+
 def test_removed_person_is_shut_out_and_the_home_stays(hub_machine: HubMachine, ada: Person) -> None:
     cid = hub_machine.sign_in("cid")
     server = cid.start_server()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,14 @@ def test_a_failure_holds_what_needs_it_and_nothing_else(world: World) -> None:
     assert outcomes["floor"].error is not None
     assert outcomes["floor"].error.fix == "Buy some."
     assert "wall" not in world.order
+
+
+def test_what_comes_first_is_waited_for_and_holds_nothing(world: World) -> None:
+    world.thing("floor", fails=HubdError("no wood"))
+    world.thing("wall", act=lambda: time.sleep(0.05))
+    world.thing("garden", after=("thing:floor", "thing:wall", "thing:nobody wants it"))
+    assert world.results() == {"floor": FAILED, "wall": FIXED, "garden": FIXED}
+    assert world.order[-2:] == ["wall", "garden"]
 
 
 def test_what_cannot_be_seen_fails_and_holds(world: World) -> None:

@@ -63,6 +63,11 @@ def test_the_order_is_the_same_each_time() -> None:
     assert once() == once()
 
 
+def test_what_comes_first_comes_first_also_where_it_is_not_needed() -> None:
+    second = Thing(label="a", world={}, after=("thing:b", "thing:nobody wants it"))
+    assert labels(desired(WANTED, plugins(one=[second, thing("b")]))) == ["b", "a"]
+
+
 def test_a_circle_is_told_with_its_members() -> None:
     with pytest.raises(HubdError) as caught:
         desired(WANTED, plugins(one=[thing("a", "b"), thing("b", "a")]))

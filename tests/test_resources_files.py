@@ -16,6 +16,7 @@ from hubd.resources.base import Resource
 from hubd.resources.directory import Directory
 from hubd.resources.file import ClosedFile, File, NoFile, SeenFile
 from hubd.resources.link import Link, NoLink
+from hubd.resources.nothing_else import NothingElse
 from hubd.resources.secret import Secret
 
 
@@ -192,7 +193,17 @@ def test_only_a_link_is_removed_for_a_link(path: Path, host: FakeHost, kind: str
     assert os.path.lexists(path) is (kind == "file")
 
 
-SECRETS = [(None, 0, True), ("x" * 64, 0o600, False), ("x" * 64, 0o644, False), ("short", 0o600, True), ("", 0o600, True)]
+SECRETS = [
+    (None, 0, True),
+    ("a0" * 32, 0o600, False),
+    ("a0" * 32 + "\n", 0o644, False),
+    ("a0" * 40, 0o600, False),
+    ("short", 0o600, True),
+    ("", 0o600, True),
+    ("x" * 64, 0o600, True),
+    ("a0" * 32 + "\0", 0o600, True),
+    ("a0" * 40_000_000, 0o600, True),
+]
 
 
 @pytest.mark.parametrize(("before", "before_mode", "made"), SECRETS)
@@ -236,3 +247,15 @@ def test_a_file_too_large_to_be_hubds_is_written_anew(host: FakeHost, file: Wish
         stream.truncate(files.MAX_READ + 1)
     assert close(file(), host)[0].startswith("write ")
     assert path.read_bytes() == b"new"
+
+
+def test_what_is_not_hubds_in_a_folder_that_a_program_reads_is_told_and_left(tmp_path: Path, host: FakeHost) -> None:
+    wish = NothingElse(folder=tmp_path, ending=".toml", known=frozenset(("rules.toml",)), reader="the proxy")
+    for name in ("rules.toml", ".rules.toml.x", "notes.txt"):
+        (tmp_path / name).touch()
+    assert wish.progress(wish.observe(host)) is None
+    (tmp_path / "mine.toml").touch()
+    assert wish.steps(wish.observe(host)) == ()
+    progress = wish.progress(wish.observe(host))
+    assert progress and progress.error
+    assert f"mv {tmp_path}/mine.toml {tmp_path}/mine.toml.old" in progress.error.fix

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fakes import FakeHost, HubApi
 
-from hubd.errors import CommandFailed
+from hubd.errors import CommandFailed, HubdError
 from hubd.host.accounts import Account
 from hubd.host.files import Found
 from hubd.host.init import UnitState
@@ -169,12 +169,25 @@ MEMBERS = [
 def test_members(host: FakeHost, there: str | None, wanted: str, said: str | None) -> None:
     if there is not None:
         host.accounts.groups["g"] = frozenset(there)
+    for name in wanted:
+        host.accounts.add(name)
     wish = Members(group="g", members=frozenset(wanted), gives="a gift")
     steps = wish.steps(wish.observe(host))
     assert [step.say for step in steps] == ([said] if said else [])
     for step in steps:
         step.do(host)
         assert host.commands.ran == [("gpasswd", "--members", ",".join(sorted(wanted)), "g")]
+
+
+def test_a_name_without_an_account_keeps_nobodys_rights_as_they_were(host: FakeHost) -> None:
+    host.accounts.groups["g"] = frozenset(("a", "gone"))
+    for name in ("a", "b"):
+        host.accounts.add(name)
+    wish = Members(group="g", members=frozenset(("a", "b", "bad")))
+    (step,) = wish.steps(wish.observe(host))
+    with pytest.raises(HubdError, match="bad cannot be in the group g"):
+        step.do(host)
+    assert host.commands.ran == [("gpasswd", "--members", "a,b", "g")]
 
 
 def test_group(host: FakeHost) -> None:

@@ -74,10 +74,14 @@ def _lacking(found: Mapping[str, Resource]) -> list[tuple[str, str]]:
 
 def _in_order(found: Mapping[str, Resource]) -> tuple[Resource, ...]:
     try:
-        order = graphlib.TopologicalSorter({each.id: each.needs for each in found.values()}).static_order()
+        order = graphlib.TopologicalSorter({each.id: _first(each, found) for each in found.values()}).static_order()
         return tuple(found[identity] for identity in order)
     except graphlib.CycleError as error:
         raise HubdError("resources need each other in a circle", why=" → ".join(error.args[1])) from error
+
+
+def _first(resource: Resource, found: Mapping[str, Resource]) -> tuple[str, ...]:
+    return (*resource.needs, *(other for other in resource.after if other in found))
 
 
 def notices(wanted: Wanted, plugins: Plugins) -> tuple[Notice, ...]:

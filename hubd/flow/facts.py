@@ -14,7 +14,7 @@ from hubd.errors import HubdError
 from hubd.flow.source import data_folder
 from hubd.host import files
 from hubd.layout import HUB_SECRETS, Layout
-from hubd.resources.secret import DIGITS
+from hubd.resources.secret import read_secret
 
 # Bytes of a lock, an environment.yml or a notebook.
 LONGEST = 8 * 1024 * 1024
@@ -69,16 +69,8 @@ def _text(path: Path) -> dict[str, str]:
 
 
 def _hub_secrets(folder: Path) -> dict[str, str]:
-    found = {}
-    for name in HUB_SECRETS:
-        try:
-            # The hub owns that folder: a link there must not make root read some other file.
-            data = files.read(folder / name, follow=False) or b""
-        except HubdError:
-            continue
-        if len(data) >= DIGITS:
-            found[name] = hashlib.sha256(data).hexdigest()[:12]
-    return found
+    read = {name: read_secret(folder / name) for name in HUB_SECRETS}
+    return {name: hashlib.sha256(data).hexdigest()[:12] for name, data in read.items() if data}
 
 
 def _drop_ins(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hubd.layout import HUB_SOCKET, PROXY_ACCOUNT, PROXY_API_SOCKET, PROXY_SOCKE
 from hubd.resources.base import Resource
 from hubd.resources.file import File
 from hubd.resources.listening import Listening, PortFree
+from hubd.resources.nothing_else import NothingElse
 from hubd.resources.service import Service
 from hubd.resources.unit import Unit
 from hubd.tools.program import Listener, Program
@@ -31,6 +32,10 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         group=PROXY_ACCOUNT, meaning="hold sign-in while the hub restarts",
         # Whoever has the port that is named there is who asks people for their passwords.
         needs=(f"directory:{layout.proxy_rules}", hub_port_id(wanted)),
+    )  # fmt: skip
+    yield NothingElse(
+        folder=layout.proxy_rules, ending=".toml", known=frozenset(("hubd.toml", "rules.toml")), reader="the proxy",
+        needs=(f"directory:{layout.proxy_rules}",),
     )  # fmt: skip
     digest = hashlib.sha256(static + str(wanted.facts.get("hub", {})).encode()).hexdigest()[:12]
     yield Unit(unit=proxy_program(wanted, digest))

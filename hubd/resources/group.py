@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hubd.errors import HubdError
 from hubd.host import Host
 from hubd.resources.base import Resource, Step
 from hubd.tools import accounts
@@ -56,8 +57,17 @@ class Members(Resource):
         gives = f" ({self.gives})" if self.gives else ""
         parts = [f"add {named(gained)} to" if gained else "", f"take {named(lost)} out of" if lost else ""]
         say = f"{' and '.join(filter(None, parts)) or 'set the members of'} the group {self.group}{gives}"
-        argv = accounts.set_members(self.group, sorted(self.members))
-        return (Step(say, lambda host: _run(host, argv)),)
+        return (Step(say, self._set),)
+
+    def _set(self, host: Host) -> None:
+        """Those who have an account, so that one name that can have none keeps nobody's rights as they were."""
+        without = sorted(name for name in self.members if host.accounts.get(name) is None)
+        there = self.members.difference(without)
+        if there != host.accounts.members(self.group):
+            _run(host, accounts.set_members(self.group, sorted(there)))
+        if without:
+            fix = "What keeps it from having one is told beside this."
+            raise HubdError(f"{named(without)} cannot be in the group {self.group}", why="there is no such account", fix=fix)
 
 
 def _run(host: Host, argv: tuple[str, ...]) -> None:
