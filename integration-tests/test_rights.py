@@ -56,6 +56,7 @@ SECRETS = (
     "/home/ada/private.txt",
     "/opt/hub/cache",
     "/opt/hub/config.yaml",
+    "/opt/hub/envs/.cache",
     "/opt/hub/state/facts",
     "/opt/hub/state/install.log",
     "/opt/hub/state/jobs",
