@@ -42,7 +42,8 @@ def typed(server: Server, words: str) -> tuple[int, str]:
 def test_who_may_not_is_told_whom_to_ask(servers: dict[str, Server]) -> None:
     code, told = typed(servers["cid"], "hubd env create mine six")
     assert code == 1
-    assert "cid may not make environments: no group of theirs has `environments: own`" in told
+    assert "cid may not make environments" in told
+    assert "Ask whoever runs this hub" in told
     assert "Traceback" not in told
 
 
@@ -86,9 +87,11 @@ def test_one_that_was_killed_is_not_offered_and_is_made_anew(machine: HubMachine
 
 
 def test_more_than_the_group_gives_is_refused_and_removing_is_the_persons_own_affair(servers: dict[str, Server]) -> None:
+    typed(servers["bea"], "mkdir -p ~/envs/mine ~/envs/second")
     code, told = typed(servers["bea"], "hubd env create third")
     assert code == 1
-    assert "you may have 2 environments: there are mine and second" in told
+    assert "you may have 2 environments" in told
+    assert "there are mine, second" in told
     assert typed(servers["bea"], "rm -rf ~/envs/second")[0] == 0
     assert servers["bea"].kernelspecs().keys() == {KERNEL, OWN}
 

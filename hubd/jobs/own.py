@@ -14,11 +14,11 @@ from hubd.errors import HubdError
 from hubd.host import files
 from hubd.jobs import pypi
 from hubd.jobs.asked import asked
-from hubd.jobs.environment import LOCK, MANAGERS
+from hubd.jobs.environment import MANAGERS
 from hubd.jobs.records import installed
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
-from hubd.tools.lock import Lock, lock_text, parse_lock
+from hubd.tools.lock import LOCK, Lock, lock_text, parse_lock
 from hubd.words import named, size
 
 
