@@ -147,6 +147,21 @@ class Layout:
     def spawn_socket(self) -> Path:
         return self.run / "spawn.sock"
 
+    @property
+    def people_socket(self) -> Path:
+        """Where everybody with a server may ask for what is theirs."""
+        return self.run / "people.sock"
+
+    @property
+    def requests(self) -> Path:
+        """Locks of environments that people ask to be offered to others, as OWNER/NAME.lock."""
+        return self.state / "requests"
+
+    @property
+    def published(self) -> Path:
+        """Those that somebody who may said yes to."""
+        return self.prefix / "published"
+
 
 def layout_of(prefix: Path) -> Layout:
     """The layout of the installation at `prefix`; one that is not at the usual place has sockets of its own, too."""

@@ -110,3 +110,45 @@ def test_a_program_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, error
     with pytest.raises(HubdError) as caught:
         commands.become(("nosuch",), {"PATH": "/bin"})
     assert str(caught.value) == told
+
+
+@pytest.fixture
+def mine(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment of one's own called `mine`, and one called as a shared one is."""
+    monkeypatch.setenv("HUBD_OWN_ENVIRONMENTS", str(prefix / "home/envs"))
+    for name in ("mine", "science", "half"):
+        folder = prefix / "home/envs" / name / "conda-meta"
+        folder.mkdir(parents=True)
+        (folder / "history").touch()
+    (prefix / "home/envs/.half.unfinished").touch()
+    return prefix / "home/envs/mine"
+
+
+def test_an_environment_of_ones_own(prefix: Path, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Became) as became:
+        env("mine", "python")
+    assert became.value.argv == ("python",)
+    assert became.value.environment["CONDA_PREFIX"] == str(mine)
+    assert became.value.environment["PATH"].startswith(f"{mine}/bin:")
+    assert env() == 0
+    assert capsys.readouterr().out.splitlines() == ["science", "mine (my own)", "science (my own)"]
+    assert env("half") == ExitCode.USAGE
+    assert env("../envs/mine") == ExitCode.USAGE
+
+
+def test_a_shared_environment_is_not_hidden_by_ones_own(prefix: Path, mine: Path) -> None:
+    with pytest.raises(Became) as became:
+        env("science", "python")
+    assert became.value.environment["GDAL_DATA"] == "/data of/2"
+
+
+def test_activation_scripts_of_ones_own_run_first(prefix: Path, mine: Path) -> None:
+    scripts = mine / "etc/conda/activate.d"
+    scripts.mkdir(parents=True)
+    (scripts / "a b.sh").write_text("export GDAL_DATA=here\n")
+    with pytest.raises(Became) as became:
+        env("mine", "gdalinfo", "--", "x")
+    assert became.value.argv[-5:] == (f"{scripts}/a b.sh", "--", "gdalinfo", "--", "x")
+    with pytest.raises(Became) as shell:
+        env("mine")
+    assert f". '{scripts}/a b.sh'" in shell.value.start.splitlines()

@@ -24,6 +24,8 @@ POLICY = {
     "audiences": {"admins": ["ada"], "staff": ["ada", "bea"], "course": ["cid"]},
     "kernels": {"geo": ["course"], "stats": ["staff", "course"], "science": ["everyone"]},
     "environment": {"PATH": "/opt/hub/server/bin:/usr/bin", "SHELL": "/bin/bash"},
+    "own": {"cid": {"number": 5, "size": 1 << 30}},
+    "own_conda": "/opt/hub/conda",
     "memory": 1 << 30,
     "cpu": 1.5,
 }
@@ -334,3 +336,17 @@ def test_no_limits(machine: FakeHost) -> None:
     ask(machine)
     assert dict(machine.init.started["hubd-user-ada.service"].properties)["MemoryMax"] == "infinity"
     assert not {"MEM_LIMIT", "CPU_LIMIT"} & variables(machine).keys()
+
+
+def test_who_may_make_environments_is_told_where_they_go(machine: FakeHost) -> None:
+    home = machine.layout.homes / "ada"
+    ask(machine)
+    assert not {"HUBD_OWN_ENVIRONMENTS", "CONDA_ENVS_DIRS"} & variables(machine).keys()
+    policy = {**POLICY, "own": {"ada": {"number": 5, "size": 1}}}
+    machine.layout.servers_policy.write_text(json.dumps(policy))
+    ask(machine)
+    told = variables(machine)
+    assert told["HUBD_OWN_ENVIRONMENTS"] == f"{home}/envs:{home}/.conda/envs"
+    assert told["CONDA_ENVS_DIRS"] == f"{home}/envs"
+    assert told["CONDA_PKGS_DIRS"] == f"{home}/.conda/pkgs:{machine.layout.envs}/.cache/conda-pkgs"
+    assert told["PATH"] == "/opt/hub/server/bin:/usr/bin:/opt/hub/conda/condabin"

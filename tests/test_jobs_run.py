@@ -42,6 +42,7 @@ class Rig:
             "job": "env-science",
             "environment": "science",
             "digest": "d",
+            "built_for": "d",
             "number": 3,
             "prefix": str(self.prefix),
             "manager": "uv",

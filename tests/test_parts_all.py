@@ -397,7 +397,8 @@ def test_a_lock_of_this_machine_is_read_and_handed_on() -> None:
     assert found.source is not None
     assert (found.source.text, found.source.sha256) == (LOCK, hashlib.sha256(LOCK.encode()).hexdigest())
     assert environments(with_files("lock: a.lock", a_lock=LOCK + "# more\n"))["a"].digest != found.digest
-    assert environments(with_files("lock: a.lock", a_lock=CONDA_LOCK))["a"].manager == "conda"
+    assert environments(with_files("lock: a.lock", a_lock=CONDA_LOCK))["a"].manager == "rattler"
+    assert environments(with_files("lock: a.lock", a_lock=CONDA_LOCK.replace("rattler", "mamba")))["a"].manager == "conda"
     assert environments(with_files("lock: a.lock, manager: uv", a_lock=CONDA_LOCK))["a"].manager == "uv"
 
 

@@ -778,4 +778,34 @@ def test_environments_and_their_cache_are_one_mount_with_all_others_closed(host:
     assert properties["ReadWritePaths"].split() == [str(envs), f"{folder}/env-geo"]
     closed = {f"-{envs / each}" for each in (".pythons-server", "geo/1", "geo/2", "science")}
     assert set(properties["ReadOnlyPaths"].split()) == closed
-    assert (envs / ".cache").stat().st_mode & 0o777 == 0o700
+    assert (envs / ".cache").stat().st_mode & 0o777 == 0o711
+
+
+@pytest.mark.parametrize("lost", ["its interpreter", "its mark"])
+def test_a_frozen_one_that_is_broken_is_built_again_from_its_own_lock(
+    host: FakeHost, folder: Path, owners: Owners, lost: str
+) -> None:
+    lock = "manager: uv\nplatform: linux-64\npython: '3.11'\npip:\n  - 'six==1.0 --hash=sha256:" + "0" * 64 + "'\n"
+    wish = environment(generations=placed(host.layout.envs / "science"), frozen=True, packages=("changed",))
+    interpreter = program(finish(wish, 1, digest="older"), "python")
+    (wish.generations.path(1) / ".hubd-lock.yaml").write_text(lock)
+    wish.generations.switch(1)
+    (interpreter if lost == "its interpreter" else wish.generations.path(1) / MARK).unlink()
+    (step,) = wish.steps(wish.observe(host))
+    step.do(host)
+    spec = json.loads((host.layout.jobs / "env-science.json").read_text())
+    assert (spec["lock"], spec["number"], spec["built_for"]) == (lock, 2, "what is frozen")
+    # It counts as what is frozen, and when it is frozen no more something else is asked for.
+    host.init.units.clear()
+    program(finish(wish, 2, digest="what is frozen"), "python")
+    assert wish.steps(wish.observe(host)) == ()
+    assert wish.generations.chosen(wish.asked) == 2
+    assert replace(wish, frozen=False).generations.chosen(replace(wish, frozen=False).asked) == 0
+
+
+def test_a_frozen_one_without_a_lock_is_built_from_what_is_asked_for(host: FakeHost, folder: Path, owners: Owners) -> None:
+    wish = environment(generations=placed(host.layout.envs / "science"), frozen=True)
+    (step,) = wish.steps(wish.observe(host))
+    step.do(host)
+    spec = json.loads((host.layout.jobs / "env-science.json").read_text())
+    assert (spec["lock"], spec["built_for"]) == ("", wish.digest)

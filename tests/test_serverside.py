@@ -53,7 +53,7 @@ def manager_class(monkeypatch: pytest.MonkeyPatch) -> Any:
             monkeypatch.setitem(sys.modules, ".".join(parts[:at]), ModuleType(".".join(parts[:at])))
         vars(sys.modules[name]).update(content)
     settings = SimpleNamespace(ServerApp=SimpleNamespace())
-    runpy.run_path(str(CONFIG), {"get_config": lambda: settings})
+    runpy.run_path(str(CONFIG), {"get_config": lambda: settings, "load_subconfig": lambda name: None})
     return settings.ServerApp.kernel_manager_class
 
 

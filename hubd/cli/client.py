@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hubd.errors import ExitCode, HubdError
@@ -34,9 +35,11 @@ def daemon_answers(layout: Layout) -> bool:
     return True
 
 
-def talk(layout: Layout, request: Told, hear: Callable[[Told], None] | None = None) -> tuple[ExitCode, dict[str, Any]]:
-    """Send a request, pass events on to `hear`, and return the exit code and the last answer."""
-    for message in messages(layout, request):
+def talk(
+    layout: Layout, request: Told, hear: Callable[[Told], None] | None = None, *, door: Path | None = None
+) -> tuple[ExitCode, dict[str, Any]]:
+    """Send a request, pass events on to `hear`, and return the exit code and the last answer. door: another socket."""
+    for message in messages(layout, request, door=door):
         if "done" in message:
             return ExitCode(int(message["code"])), dict(message["done"])
         if hear and "event" in message:
@@ -44,11 +47,11 @@ def talk(layout: Layout, request: Told, hear: Callable[[Told], None] | None = No
     raise HubdError("the daemon ended before it answered", fix="Look at it: hubd logs hubd", retry=True)
 
 
-def messages(layout: Layout, request: Told) -> Iterator[Told]:
+def messages(layout: Layout, request: Told, *, door: Path | None = None) -> Iterator[Told]:
     """Every message of the daemon's answer. Raises HubdError when it does not even say that it has heard."""
     later = PATIENCE if request.get("do") == "status" else None
     try:
-        for message in ask(layout.socket, request, first=PATIENCE, timeout=later):
+        for message in ask(door or layout.socket, request, first=PATIENCE, timeout=later):
             if message.get("ok") is False:
                 raise HubdError(str(message.get("error")), retry=bool(message.get("retry")))
             if not {"heard", "alive"} & message.keys():

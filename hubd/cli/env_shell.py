@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import click
 
+from hubd.cli import own
 from hubd.cli.main import run
 from hubd.errors import HubdError, UsageError
 from hubd.host import commands, files
@@ -31,13 +32,19 @@ def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...])
     if not name:
         for each in _built(layout):
             click.echo(each)
+        for each in own.names():
+            click.echo(f"{each} (my own)")
         return
-    found = _current(layout, name)
-    variables = activated(found.path, found.activation)
+    mine = own.find(name)
+    if mine and name not in files.children(layout.envs):
+        variables, scripts = own.variables(mine), own.scripts(mine)
+    else:
+        found = _current(layout, name)
+        variables, scripts = activated(found.path, found.activation), ()
     environment = {**os.environ, **variables}
     if command:
-        commands.become(command, environment)
-    commands.become_shell(_start(name, variables), environment)
+        commands.become(own.after(scripts, command), environment)
+    commands.become_shell(_start(name, variables, scripts), environment)
 
 
 def _generations(layout: Layout, name: str) -> Generations:
@@ -63,9 +70,10 @@ def _current(layout: Layout, name: str) -> Generation:
     return found
 
 
-def _start(name: str, variables: Mapping[str, str]) -> str:
+def _start(name: str, variables: Mapping[str, str], scripts: tuple[str, ...]) -> str:
     """What the shell begins with: the person's own settings, then again what these may have changed."""
     exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
+    exports += [f". {shlex.quote(script)}" for script in scripts]
     return "\n".join(("[ ! -r ~/.bashrc ] || . ~/.bashrc", *exports, f"PS1={shlex.quote(f'({name}) ')}$PS1", ""))
 
 

@@ -20,6 +20,7 @@ LEAST_MEMORY = 128 * 1024**2
 LEAST_CPU = 0.05
 # In seconds. A number alone means seconds, which is hardly ever meant; what is beyond a week ends nothing that hangs.
 LEAST_TIME, MOST_TIME = 5, 7 * 86400
+SPECS = ("packages", "pip", "channels")
 KERNEL_PACKAGES = {"python": ("ipykernel",), "R": ("r-irkernel",)}
 
 
@@ -83,7 +84,10 @@ def lacking_kernel(packages: Iterable[str], language: str) -> tuple[str, str] | 
 def unclear_source(written: Mapping[str, Any]) -> Iterator[Finding]:
     """An environment is told in one way only; what comes from an address has a checksum."""
     given = [key for key in ("lock", "file") if written_as(str, written, key)]
-    excluded = {"lock": ("file", "packages", "pip", "channels"), "file": ("packages",)}
+    excluded = {"lock": ("file", *SPECS), "file": ("packages",), "publish": ("lock", "file", *SPECS)}
+    for other in excluded["publish"] if written.get("publish") else ():
+        if written.get(other):
+            yield (other,), f"`{other}` can't be used together with `publish`", "keep one of the two"
     for key in given:
         for other in excluded[key]:
             if written.get(other):

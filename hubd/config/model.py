@@ -22,6 +22,7 @@ from hubd.config.checks import (
 from hubd.config.conda_section import Conda
 from hubd.config.names import (
     AbsolutePath,
+    Account,
     Address,
     Audience,
     Channels,
@@ -29,6 +30,7 @@ from hubd.config.names import (
     EnvironmentName,
     Line,
     NotebookPath,
+    OwnName,
     Packages,
     Place,
     PluginName,
@@ -80,6 +82,18 @@ class Kernel(Section):
     language: Literal["python", "R"] = Field(default="python", description="The language of the kernel.", examples=["python"])
 
 
+class Publish(Section):
+    """Whose environment is offered to others."""
+
+    owner: Account = Field(description="The person who made it.", examples=["bea"])
+    environment: OwnName = Field(description="Its name among that person's.", examples=["geo"])
+
+    @property
+    def place(self) -> str:
+        """Where its lock is, from the hub's folder."""
+        return f"published/{self.owner}/{self.environment}.lock"
+
+
 class Environment(Section):
     """Packages that are installed together, and the kernel that runs on them."""
 
@@ -112,6 +126,11 @@ class Environment(Section):
         default=None,
         description="What the SHA-256 of that lock or file must be; an address needs one.",
         examples=["f6dfb5b59614fd7b2956b240b2575a9d58203ec7f7a99f85128158a0fdc5c1d7"],
+    )
+    publish: Publish | None = Field(
+        default=None,
+        description="An environment that somebody made, built again from its lock; see `hubd env publish`.",
+        examples=[{"owner": "bea", "environment": "geo"}],
     )
     frozen: bool = Field(
         default=False,
@@ -150,6 +169,11 @@ class Environment(Section):
         default=(EVERYONE,), examples=[["students", "staff"]],
         description="Whom its kernel is offered to: `everyone`, or a list of groups of people.groups, `admins` among them.",
     )
+
+    @property
+    def lock_place(self) -> str | None:
+        """The lock to build: the one that is named, or that of what is published."""
+        return self.publish.place if self.publish else self.lock
 
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
@@ -255,7 +279,7 @@ class Config(Section):
     @property
     def files(self) -> tuple[str, ...]:
         """The files of this machine that environments are built from or proven by, as they are named."""
-        places = (place for each in self.environments.values() for place in (each.lock, each.file, each.smoke) if place)
+        places = (place for each in self.environments.values() for place in (each.lock_place, each.file, each.smoke) if place)
         return tuple(dict.fromkeys(place for place in places if not is_address(place)))
 
     def section(self, name: str) -> Section:

@@ -68,6 +68,13 @@ def _not_jupyters(name: str) -> str:
     return name
 
 
+def _not_ones_own(name: str) -> str:
+    # The kernels of people's own environments are called so; nobody is to take one for the other.
+    if name.startswith("own-"):
+        raise refusal(f"`{name}` would look like somebody's own environment", "choose another name, such as science")
+    return name
+
+
 def _not_jupyterlabs(name: str) -> str:
     # People's servers run from an environment of that name; two of one name would leave out the part that starts servers.
     if name == "server":
@@ -101,6 +108,12 @@ EnvironmentName = Annotated[
     Matching(r"[a-z][a-z0-9-]{0,30}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
     AfterValidator(_not_jupyters),
     AfterValidator(_not_jupyterlabs),
+    AfterValidator(_not_ones_own),
+]
+# What a person calls an environment of their own; a folder has that name.
+OwnName = Annotated[
+    str,
+    Matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
 ]
 Package = Annotated[str, Matching(_PACKAGE, "is not a package", f"write {PACKAGE_EXAMPLE}")]
 Channel = Annotated[

@@ -15,7 +15,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
-from hubd.layout import EVERYONE, HUB_ACCOUNT, USERS_GROUP
+from hubd.layout import EVERYONE, HUB_ACCOUNT, USERS_GROUP, Layout
 from hubd.resources.account import FIRST_PERSON
 from hubd.resources.service import telling_line
 from hubd.tools.program import Program, environment_file_text
@@ -24,6 +24,8 @@ from hubd.words import plain
 
 # What the hub may say to a server. Anything else could change what the server's programs are.
 ALLOWED = re.compile(r"(JUPYTERHUB|JPY|MEM|CPU)_[A-Z0-9_]{1,60}|LANG|LC_[A-Z]{1,20}|TZ")
+# Where a person's own environments are, in the home.
+OWN_FOLDER = "envs"
 # It names the program that the server is.
 REFUSED = frozenset({"JUPYTERHUB_SINGLEUSER_APP"})
 
@@ -65,12 +67,14 @@ class Broker:
 
 
 def _start(host: Host, unit: str, user: str, request: Message) -> dict[str, Any]:
-    policy = _policy(host)
-    home = _person(host, user, policy)
+    policy = policy_of(host)
+    home = person(host, user, policy)
     audiences = (EVERYONE, *(name for name, members in policy["audiences"].items() if user in members))
     folders = tuple(map(host.layout.audience, audiences))
     variables = _variables(request["env"], policy, user, home)
     variables.append(("JUPYTER_PATH", ":".join(map(str, folders))))
+    if user in policy.get("own", {}):
+        variables = list({**dict(variables), **own_variables(host.layout, home, policy["own_conda"], dict(variables))}.items())
     path = _environment_file(host, unit)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write_atomic(path, environment_file_text(variables).encode(), mode=0o600)
@@ -99,7 +103,7 @@ def _start(host: Host, unit: str, user: str, request: Message) -> dict[str, Any]
     return {"status": None}
 
 
-def _person(host: Host, user: str, policy: Mapping[str, Any]) -> Path:
+def person(host: Host, user: str, policy: Mapping[str, Any]) -> Path:
     """The home of somebody who may have a server. Raises HubdError for anybody else."""
     if user not in policy["people"]:
         raise HubdError(f"{user} is not on this hub's list of people", fix="Ask the person who runs this hub.")
@@ -123,6 +127,18 @@ def _variables(asked: Any, policy: Mapping[str, Any], user: str, home: Path) -> 
     return list({**allowed, **told, **policy["environment"], **person}.items())
 
 
+def own_variables(layout: Layout, home: Path, conda: str, known: Mapping[str, str]) -> dict[str, str]:
+    """What somebody needs who may make environments: where they go, and packages that are here already."""
+    envs, cache = home / OWN_FOLDER, layout.package_cache("environments") / "conda-pkgs"
+    return {
+        "PATH": f"{known['PATH']}:{conda}/condabin",
+        "HUBD_OWN_ENVIRONMENTS": f"{envs}:{home / '.conda/envs'}",
+        "CONDA_ENVS_DIRS": str(envs),
+        # The first that can be written takes what is new.
+        "CONDA_PKGS_DIRS": f"{home / '.conda/pkgs'}:{cache}",
+    }
+
+
 def _default_kernel(policy: Mapping[str, Any], audiences: Collection[str]) -> Iterator[str]:
     """The word for what a new notebook gets: the first kernel that this person is offered."""
     for name, offered in policy["kernels"].items():
@@ -138,7 +154,8 @@ def _poll(host: Host, unit: str) -> dict[str, Any]:
     return {"status": 1, "why": telling_line(host.init.log(unit, lines=20))}
 
 
-def _policy(host: Host) -> dict[str, Any]:
+def policy_of(host: Host) -> dict[str, Any]:
+    """What the last pass decided about people's servers. Raises HubdError before the first one."""
     data = files.read(host.layout.servers_policy)
     if data is None:
         raise HubdError("This hub is not set up yet", fix="Try again in a moment.", retry=True)

@@ -17,6 +17,7 @@ import hubd
 from hubd.config import model
 from hubd.daemon.broker import Broker
 from hubd.daemon.control import Control
+from hubd.daemon.own import OwnEnvironments
 from hubd.daemon.passes import Ended, Passes
 from hubd.errors import HubdError
 from hubd.flow.source import config_of, plugins_of, read_text
@@ -24,7 +25,7 @@ from hubd.flow.values import Event
 from hubd.host import Host, local_host
 from hubd.host.notify import notify, watchdog_interval
 from hubd.host.sockets import EACH, MOST, Handler, Server
-from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, Layout
+from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, USERS_GROUP, Layout
 from hubd.resources.job import phases
 
 log = logging.getLogger("hubd")
@@ -35,6 +36,8 @@ SOCKET_POLL = 10.0
 # More than this is a slip of the pen, and much more than this is no time at all to Python.
 LONGEST_INTERVAL = 86_400.0
 LONGEST_SETTLE = 600.0
+# Connections of one person, who has one environment made at a time.
+FEW = 4
 # A pass that takes longer than this hangs: the watchdog is no longer told that all is well.
 LONGEST_PASS = 3600.0
 
@@ -142,6 +145,7 @@ class Daemon:
         doors: tuple[tuple[Path, str, Handler, int], ...] = (
             (layout.socket, ADMINS_GROUP, control.answer, EACH),
             (layout.spawn_socket, HUB_ACCOUNT, Broker(self._host).answer, MOST),
+            (layout.people_socket, USERS_GROUP, OwnEnvironments(self._host).answer, FEW),
         )
         for path, group, handler, each in doors:
             try:
@@ -158,7 +162,7 @@ class Daemon:
         if server and server.is_found:
             return
         known = self._host().accounts.members(group) is not None
-        if group == HUB_ACCOUNT and not known:
+        if group != ADMINS_GROUP and not known:
             return
         fresh = Server(path, handler, mode=0o660, group=group if known else "", each=each)
         if server:

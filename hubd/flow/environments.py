@@ -17,7 +17,6 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Gap
 from hubd.hooks import Wanted
 from hubd.host import Host, files
-from hubd.jobs.environment import LOCK
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations
@@ -25,13 +24,12 @@ from hubd.resources.job import job_unit, next_try, observe_job
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
-from hubd.tools.lock import Lock, parse_lock
+from hubd.tools.lock import LOCK, LONGEST_LOCK, Lock, parse_lock
 from hubd.words import named
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
 OWN = "server"
 LOG_LINES = 30
-LONGEST_LOCK = 4 * 1024 * 1024
 
 
 def short(host: Host) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import hubd
 from hubd.config.model import Config
 from hubd.errors import HubdError
+from hubd.flow import published
 from hubd.flow.source import data_folder
 from hubd.host import files
 from hubd.layout import HUB_SECRETS, Layout
@@ -21,6 +22,7 @@ LONGEST = 8 * 1024 * 1024
 
 Facts = dict[str, dict[str, Any]]
 
+
 def read(layout: Layout, config: Config) -> Facts:
     """All facts by name.
 
@@ -28,7 +30,8 @@ def read(layout: Layout, config: Config) -> Facts:
     `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
     are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read.
-    `server-settings`: the folder with the settings that Jupyter reads in people's servers. All others were recorded by resources.
+    `server-settings`: the folder with the settings that Jupyter reads in people's servers. `requests`: the environments that
+    people ask to be offered to others, by owner. All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"
@@ -42,6 +45,7 @@ def read(layout: Layout, config: Config) -> Facts:
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
         "files": {place: _text(layout.prefix / place) for place in config.files},
         "server-settings": {"path": str(settings)},
+        "requests": published.requests(layout),
     }
 
 

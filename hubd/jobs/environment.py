@@ -21,10 +21,7 @@ from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
-from hubd.tools.lock import Lock, lock_text
-
-# Beside the mark: exactly what the generation consists of.
-LOCK = ".hubd-lock.yaml"
+from hubd.tools.lock import LOCK, Lock, lock_text
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
@@ -81,7 +78,7 @@ def _cache_alone(work: Work) -> Iterator[None]:
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:
     """The last thing of a build: whoever finds it finds a whole generation."""
-    said = {key: work.spec[key] for key in ("digest", "number", "manager")}
+    said = {"digest": work.spec["built_for"], "number": work.spec["number"], "manager": work.spec["manager"]}
     mark = {**said, "built": int(time.time()), "activation": dict(activation), "sealed": dict(sealed)}
     files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o444)
     prefix.chmod(0o555)

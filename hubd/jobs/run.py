@@ -14,10 +14,15 @@ from hubd.host import files
 from hubd.host.commands import Commands
 from hubd.host.processes import handed_on
 from hubd.host.web import Web
-from hubd.jobs import conda, environment
+from hubd.jobs import conda, environment, own
 from hubd.jobs.work import Work
 
-JOBS: Mapping[str, Callable[[Work], None]] = {"environment": environment.build, "conda": conda.install}
+JOBS: Mapping[str, Callable[[Work], None]] = {
+    "environment": environment.build,
+    "conda": conda.install,
+    "own": own.make,
+    "own-lock": own.write_lock,
+}
 
 
 def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web | None = None) -> int:

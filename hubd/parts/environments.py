@@ -58,7 +58,7 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
         return environment.manager
     lock = written(wanted, environment).lock
     if lock:
-        return "conda" if lock.conda else "uv"
+        return (lock.manager if lock.manager in WITH_CHANNELS else "conda") if lock.conda else "uv"
     if wanted.config.conda.path:
         return "conda"
     return str(wanted.facts.get(CHOICE, {}).get("manager", "auto"))
@@ -116,9 +116,14 @@ def _kernel(wanted: Wanted, each: model.Environment, switch: Switch, audience: s
     who = AUDIENCES.get(audience, f"the group {audience}")
     return Kernel(
         environment=name, generations=switch.generations, folder=kernels / name, audience=who,
-        title=each.kernel.display_name or name, language=each.kernel.language, needs=(switch.id, f"directory:{kernels}"),
+        title=each.kernel.display_name or _title(name, each), language=each.kernel.language,
+        needs=(switch.id, f"directory:{kernels}"),
         touches=f"{who}: notebooks use it from their kernel's next start",
     )  # fmt: skip
+
+
+def _title(name: str, each: model.Environment) -> str:
+    return f"{name} (by {each.publish.owner})" if each.publish else name
 
 
 def _audiences(wanted: Wanted) -> Iterable[Directory]:
@@ -154,6 +159,15 @@ def conda_prefix(wanted: Wanted) -> Path:
     return Path(path) if path else wanted.layout.conda
 
 
+def own_manager(wanted: Wanted) -> str:
+    """What makes the environments of people's own where they do not say: what `auto` is here."""
+    managers = {manager_of(wanted, each) for each in wanted.config.environments.values()}
+    usual = manager_of(wanted, model.Environment())
+    if usual == "conda" and "conda" not in managers and not wanted.config.conda.path:
+        return "rattler"  # hubd installs no conda that nothing is declared to need
+    return "uv" if usual == "auto" else usual
+
+
 def job_limits(wanted: Wanted) -> JobLimits:
     """What the file lets each build use."""
     builds = wanted.config.builds
@@ -185,6 +199,12 @@ def _probes(wanted: Wanted) -> tuple[str, ...]:
 @hookimpl
 def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
     choice = wanted.facts.get(CHOICE, {})
+    for owner, names in wanted.facts.get("requests", {}).items():
+        for name in names:
+            yield Notice(
+                f"{owner} asks to offer the environment {name} to others",
+                f"Yes: hubd env publish {owner}/{name} --audience everyone   No: hubd env publish {owner}/{name} --decline",
+            )
     for name, each in wanted.config.environments.items():
         yield from _rollback_notice(wanted, name, each)
         yield from _notices_of(name, each, written(wanted, each))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from hubd.hooks import Wanted, hookimpl
 from hubd.layout import EVERYONE
-from hubd.parts.environments import job_limits
+from hubd.parts.environments import conda_prefix, job_limits, own_manager
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.file import File
@@ -58,6 +59,7 @@ def _policy(wanted: Wanted) -> dict[str, object]:
     """What the daemon starts for whom, whatever the hub asks for.
 
     audiences: who is in each but that of everyone. kernels: the audiences of each, the one that a new notebook gets first.
+    own: who may have environments of their own, and how much of them; own_…: what makes these. builds: the limits of that.
     """
     config, layout = wanted.config, wanted.layout
     kernels = sorted(config.environments, key=lambda name: name != config.default_environment)
@@ -71,6 +73,11 @@ def _policy(wanted: Wanted) -> dict[str, object]:
             "SHELL": "/bin/bash",
             "JUPYTER_CONFIG_PATH": str(wanted.facts.get("server-settings", {}).get("path", "")),
         },
+        "own": {name: {"number": each.number, "size": each.size} for name, each in config.people.own_environments.items()},
+        "own_conda": str(conda_prefix(wanted)),
+        "own_manager": own_manager(wanted),
+        "own_channels": list(config.conda.channels),
+        "builds": asdict(job_limits(wanted)),
         "memory": config.limits.memory,
         "cpu": config.limits.cpu,
     }

@@ -64,7 +64,7 @@ def written(wanted: Wanted, each: model.Environment) -> Written:
 
 def _packages(wanted: Wanted, each: model.Environment) -> Written:
     channels = each.channels or wanted.config.conda.channels
-    kind, place = ("lock", each.lock) if each.lock else ("file", each.file)
+    kind, place = ("lock", each.lock_place) if each.lock_place else ("file", each.file)
     if not place:
         return Written(packages=each.packages, pip=each.pip, channels=channels)
     if is_address(place):

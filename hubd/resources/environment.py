@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.tools.lock import LOCK, LONGEST_LOCK, parse_lock
 from hubd.tools.notebook import Notebook
 
 NOTHING = Notebook("")
@@ -143,6 +145,8 @@ class Environment(Resource):
         files.clear(prefix)
         # Interpreters that uv fetches, one folder for each cache and for the same reason.
         pythons = host.layout.envs / f".pythons-{self.cache}"
+        kept = self._kept()
+        source = None if kept else self.source
         spec = {
             "do": "environment",
             "environment": self.environment,
@@ -152,8 +156,9 @@ class Environment(Resource):
             "manager": self.manager,
             "packages": list(self.packages),
             "pip": list(self.pip),
-            "lock": self.source.text if self.source else "",
-            "source": asdict(self.source) if self.source and not self.source.text else {},
+            "built_for": "what is frozen" if kept else self.digest,
+            "lock": source.text if source else kept,
+            "source": asdict(source) if source and not source.text else {},
             "requirements": str(self.requirements or ""),
             "channels": list(self.channels),
             "conda": str(self.conda or ""),
@@ -168,6 +173,18 @@ class Environment(Resource):
             "mark": MARK,
         }
         start_job(host, self.job, spec, cache=self.cache, writable=(prefix, pythons), limits=self.limits)
+
+
+    def _kept(self) -> str:
+        """The lock of what is frozen and has to be built again; empty where nothing is, or where it cannot be read."""
+        generations = self.generations
+        numbers = (generations.switched_on(), *(each.number for each in generations.finished())) if self.frozen else ()
+        for number in filter(None, numbers):
+            with contextlib.suppress(HubdError, UnicodeDecodeError):
+                text = (files.read(generations.path(number) / LOCK, follow=False, most=LONGEST_LOCK) or b"").decode()
+                parse_lock(text)
+                return text
+        return ""
 
 
 def _again(seen: SeenEnvironment) -> str:

@@ -57,6 +57,8 @@ SANDBOX = (
 # Jobs are started one after the other, and none while reports are cleared away.
 LANE = "jobs"
 
+SHARED_CACHE = "environments"
+
 # How systemd calls the end of a job that met one of its limits.
 OVERRUNS = {"timeout": took_too_long, "oom-kill": ran_out_of_memory}
 
@@ -118,7 +120,7 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str, limits: Jo
         return SeenJob(complete=True)
     unit = host.init.state(job_unit(job))
     if unit.is_going:
-        return SeenJob(going=_phase(_report(host.layout, job)), now=host.clock())
+        return SeenJob(going=_phase(read_report(result_path(host.layout, job))), now=host.clock())
     last = _last_try(host.layout, job, digest, limits)
     if last and unit.result in OVERRUNS:
         return SeenJob(failure=_overrun(host.layout, job, last, unit.result), now=host.clock())
@@ -180,7 +182,7 @@ def forget_failures(host: Host, only: str = "") -> None:
 def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
     """Those of `jobs` that are under way, with what each does now."""
     going = (job for job in jobs if host.init.look(job_unit(job)).is_going)
-    return {job: _phase(_report(host.layout, job)) for job in going}
+    return {job: _phase(read_report(result_path(host.layout, job))) for job in going}
 
 
 def _phase(report: Mapping[str, Any]) -> str:
@@ -203,7 +205,8 @@ def start_job(
         where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
         whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
         files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-        _make_writable(own_cache, mode=0o700)
+        # People may read what conda unpacked among the environments: their own conda takes it from there.
+        _make_writable(own_cache, mode=0o711 if cache == SHARED_CACHE else 0o700)
         for folder in writable:
             _make_writable(folder, mode=0o755)
         files.clear(report)
@@ -268,7 +271,7 @@ def _make_writable(folder: Path, *, mode: int) -> None:
 
 def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits) -> dict[str, Any]:
     """What its last try at `digest` reported; where it came to no report, what hubd wrote when it started it."""
-    report, order = _report(layout, job), _order(layout, job)
+    report, order = read_report(result_path(layout, job)), _order(layout, job)
     if order.get("digest") != digest or order.get("limits") != asdict(limits):
         return {}
     if report.get("digest") == digest:
@@ -288,8 +291,9 @@ def _read(path: Path, *, most: int) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _report(layout: Layout, job: str) -> dict[str, Any]:
-    data = _read(result_path(layout, job), most=LONGEST_REPORT)
+def read_report(path: Path) -> dict[str, Any]:
+    """What a job said last, with bounds: nothing but known fields, and nothing that steers a terminal."""
+    data = _read(path, most=LONGEST_REPORT)
     texts = {key: plain(data[key]) for key in TEXTS if isinstance(data.get(key), str)}
     return {**texts, **{key: _number(data, key) for key in NUMBERS if key in data}}
 

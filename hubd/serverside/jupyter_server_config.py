@@ -25,3 +25,5 @@ class KernelsAsOffered(AsyncMappingKernelManager):  # type: ignore[misc]  # the 
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  # Jupyter gives it
 c.ServerApp.kernel_manager_class = KernelsAsOffered
+
+load_subconfig("own_kernels.py")  # type: ignore[name-defined]  # noqa: F821  # as above

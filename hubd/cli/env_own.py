@@ -1,0 +1,92 @@
+"""`hubd env create` and `publish`: environments that people make themselves, and how they come to be offered to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hubd.cli.client import talk
+from hubd.cli.env_names import answered
+from hubd.cli.passes import Progress
+from hubd.errors import HubdError, UsageError
+from hubd.flow import published
+from hubd.layout import Layout
+
+Told = Mapping[str, Any]
+
+
+@click.command()
+@click.argument("name")
+@click.argument("packages", nargs=-1)
+@click.option("--manager", type=click.Choice(["conda", "rattler", "uv"]), help="What installs them; usually as everywhere here.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
+@click.pass_context
+def create(ctx: click.Context, name: str, packages: tuple[str, ...], *, manager: str | None, as_json: bool) -> None:
+    """Make an environment NAME of your own with these PACKAGES, in `~/envs`.
+
+    It is a kernel of yours as soon as it is there, and nobody else's. For those whose group has `environments: own`.
+    """
+    asked = {"do": "create", "name": name, "packages": list(packages), "manager": manager}
+    found = _ask(ctx.obj.layout, asked, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(f"{found['name']} is there: the kernel `{found['name']} (my own)`, in {found['path']}")
+        click.echo(f"In a terminal: hubd-env {found['name']}   Remove it: rm -rf {found['path']}")
+
+
+@click.command()
+@click.argument("environment")
+@click.option("--request", is_flag=True, help="Ask for it: for an environment of your own.")
+@click.option("--decline", is_flag=True, help="Say no to what somebody asked.")
+@click.option("--as", "name", help="Its name for others; usually the one that it has.")
+@click.option("--audience", multiple=True, help="Whom to offer it to: a group, or everyone. May be given several times.")
+@click.pass_context
+def publish(
+    ctx: click.Context, environment: str, *, request: bool, decline: bool, name: str | None, audience: tuple[str, ...]
+) -> None:
+    """Offer an environment that somebody made to others: built again from its lock, never run from that person's files.
+
+    Its owner asks: hubd env publish NAME --request. Root says yes: hubd env publish OWNER/NAME --audience students.
+    Root may do so without being asked.
+    """
+    layout: Layout = ctx.obj.layout
+    if request:
+        if name or audience:
+            raise UsageError("--request leaves --as and --audience to the person who says yes")
+        found = _ask(layout, {"do": "request", "name": environment})
+        click.echo(f"Asked, with all {found['packages']} packages as they are now. Whoever runs this hub says yes with:")
+        click.echo(f"  hubd env publish {found['owner']}/{found['environment']} --audience everyone")
+        return
+    owner, slash, own_name = environment.partition("/")
+    if not slash or not own_name:
+        why = f"{environment!r} does not say whose environment it is"
+        raise UsageError("write OWNER/NAME", why=why, fix="What was asked for: hubd status   Your own: add --request")
+    if decline:
+        published.decline(layout, owner, own_name)
+        click.echo(f"{owner}'s {own_name} is not offered. The environment itself stays as it is.")
+        return
+    _say_yes(ctx, owner, own_name, name or own_name, audience)
+
+
+def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> None:
+    layout: Layout = ctx.obj.layout
+    if environment not in published.requests(layout).get(owner, ()):
+        _ask(layout, {"do": "request", "name": environment, "for": owner})
+    published.accept(layout, owner, environment)
+    options = {f"environments.{name}.publish": json.dumps({"owner": owner, "environment": environment})}
+    if audience:
+        options[f"environments.{name}.audience"] = ",".join(audience)
+    ctx.obj.change_config(set_to=options)
+    click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
+    click.echo(f"See how far it is: hubd status   Take it back: hubd config unset environments.{name}")
+
+
+def _ask(layout: Layout, asked: Told, *, quiet: bool = False) -> dict[str, Any]:
+    hear = (lambda event: None) if quiet else Progress().hear
+    if not layout.people_socket.exists():
+        raise HubdError("hubd does not run", why="it makes the environments", fix="Start it: systemctl start hubd")
+    return answered(*talk(layout, asked, hear, door=layout.people_socket))

@@ -1,0 +1,63 @@
+"""Environments that people ask to be offered to others, and those that somebody said yes to: a lock of each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hubd.errors import HubdError, UsageError
+from hubd.host import files
+from hubd.layout import Layout
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+LONGEST = 8 * 1024 * 1024
+
+
+def requests(layout: Layout) -> dict[str, list[str]]:
+    """Whose environments wait for a yes or a no, and their names."""
+    found = {owner: _names(layout.requests / owner) for owner in files.children(layout.requests)}
+    return {owner: names for owner, names in found.items() if names}
+
+
+def _names(folder: Path) -> list[str]:
+    return [name.removesuffix(".lock") for name in files.children(folder) if name.endswith(".lock") and name[0] != "."]
+
+
+def ask(layout: Layout, owner: str, environment: str, lock: bytes) -> None:
+    """Keep a lock until somebody decides about it."""
+    path = _path(layout.requests, owner, environment)
+    for folder in (layout.requests, path.parent):
+        files.make_directory(folder, mode=0o700)
+    files.write_atomic(path, lock, mode=0o600)
+
+
+def accept(layout: Layout, owner: str, environment: str) -> None:
+    """Say yes to what was asked: from now on that is what is offered. Raises UsageError where nobody asked."""
+    path = _path(layout.requests, owner, environment)
+    lock = files.read(path, most=LONGEST)
+    if lock is None:
+        raise _nobody_asked(owner, environment)
+    target = _path(layout.published, owner, environment)
+    for folder in (layout.published, target.parent):
+        files.make_directory(folder, mode=0o755)
+    files.write_atomic(target, lock, mode=0o644)
+    files.remove(path)
+
+
+def decline(layout: Layout, owner: str, environment: str) -> None:
+    """Say no. Raises UsageError where nobody asked."""
+    path = _path(layout.requests, owner, environment)
+    if files.look(path) is None:
+        raise _nobody_asked(owner, environment)
+    files.remove(path)
+
+
+def _nobody_asked(owner: str, environment: str) -> HubdError:
+    return UsageError(f"{owner} did not ask to offer {environment}", fix="What was asked for: hubd status")
+
+
+def _path(folder: Path, owner: str, environment: str) -> Path:
+    for name in (owner, environment):
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name[:40]!r} cannot be a name", fix="Write OWNER/NAME, such as bob/geo.")
+    return folder / owner / f"{environment}.lock"

@@ -1,0 +1,120 @@
+"""Jobs that run as a person, in that person's home: make an environment of one's own, and tell exactly what one consists of."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from email import message_from_string
+from pathlib import Path
+
+from hubd.errors import HubdError
+from hubd.host import files
+from hubd.jobs import pypi
+from hubd.jobs.asked import asked
+from hubd.jobs.environment import MANAGERS
+from hubd.jobs.records import installed
+from hubd.jobs.work import Work
+from hubd.tools import conda, uv
+from hubd.tools.lock import LOCK, Lock, lock_text, parse_lock
+from hubd.words import named, size
+
+
+def make(work: Work) -> None:
+    """Make the environment that the specification names. Raises HubdError with the cause; then nothing of it is left."""
+    prefix, unfinished = work.path("prefix"), unfinished_mark(work.path("prefix"))
+    prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work.path("cache").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (work.path("cache") / "build.lock").open("w") as lock:
+        work.phase("waiting for another environment")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if unfinished.exists():  # one that was killed
+            files.clear(prefix)
+        if prefix.exists():
+            fix = f"Choose another name, or remove it first: rm -rf {prefix}"
+            raise HubdError(f"{prefix} is there already", fix=fix)
+        _check_room(work, prefix.parent)
+        unfinished.touch()
+        prefix.mkdir()
+        try:
+            found = MANAGERS[work.spec["manager"]](asked(work), prefix)
+            files.write_atomic(prefix / LOCK, lock_text(found).encode(), mode=0o644)
+        except BaseException:
+            files.clear(prefix)
+            raise
+        finally:
+            files.remove(unfinished)
+
+
+def unfinished_mark(prefix: Path) -> Path:
+    """What lies beside an environment as long as it is being made; the person's server looks for it, too."""
+    return prefix.with_name(f".{prefix.name}.unfinished")
+
+
+def _check_room(work: Work, folder: Path) -> None:
+    there = [name for name in files.children(folder) if not name.startswith(".")]
+    if len(there) >= work.spec["number"]:
+        fix = f"Remove one that you do not need: rm -rf {folder / there[0]}"
+        raise HubdError(f"you may have {work.spec['number']} environments", why=f"there are {named(tuple(there))}", fix=fix)
+    taken = sum(_disk_use(folder / name) for name in there)
+    if taken >= work.spec["size"]:
+        why = f"those that are there take {size(taken)}"
+        fix = f"Remove one that you do not need, such as: rm -rf {folder / there[0]}"
+        raise HubdError(f"your environments may take {size(work.spec['size'])}", why=why, fix=fix)
+
+
+def _disk_use(folder: Path) -> int:
+    """Bytes on the disk; each file once, however many names it has here."""
+    seen: dict[tuple[int, int], int] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(os.path.join(root, name))
+            seen[status.st_dev, status.st_ino] = 512 * status.st_blocks
+    return sum(seen.values())
+
+
+def write_lock(work: Work) -> None:
+    """Write down what an environment consists of, whoever made it and however it was changed since. Raises HubdError."""
+    prefix = work.path("prefix")
+    if not (prefix / "conda-meta").is_dir() and not (prefix / "pyvenv.cfg").is_file():
+        raise HubdError(f"{prefix} is not an environment", fix="Make one: hubd env create NAME PACKAGE …")
+    work.path("cache").mkdir(mode=0o700, parents=True, exist_ok=True)
+    work.phase("reading what is installed")
+    packages = tuple(installed(prefix))
+    strange = [each.name for each in packages if not each.url.startswith(("https://", "http://", "file://"))]
+    if strange:
+        fix = "Install it from a channel, then ask again."
+        raise HubdError(f"nobody can tell where {named(tuple(strange))} came from", fix=fix)
+    pins = tuple(pins_of(prefix))
+    if pins:
+        work.phase(f"looking up the checksums of {len(pins)} packages from PyPI")
+    pip = pypi.solve(work, prefix, pins, alone=True) if pins else ()
+    python = "" if packages else uv.version_of((files.read(prefix / "pyvenv.cfg") or b"").decode())
+    manager = _made_by(prefix) if packages else "uv"
+    found = Lock(manager=manager, platform=conda.platform(), python=python, conda=packages, pip=pip)
+    files.write_atomic(work.path("lock_file"), lock_text(found).encode(), mode=0o600)
+
+
+def _made_by(prefix: Path) -> str:
+    """conda or rattler; conda where nobody says."""
+    with contextlib.suppress(HubdError, UnicodeDecodeError):
+        if parse_lock((files.read(prefix / LOCK) or b"").decode()).manager == "rattler":
+            return "rattler"
+    return "conda"
+
+
+def pins_of(prefix: Path) -> Iterator[str]:
+    """What pip or uv installed, each at its version. Raises HubdError for what cannot be had again."""
+    for folder in sorted(prefix.glob("lib/python*/site-packages/*.dist-info")):
+        installer = (files.read(folder / "INSTALLER") or b"").decode(errors="replace").strip()
+        about = message_from_string((files.read(folder / "METADATA") or b"").decode(errors="replace"))
+        name, version = about["Name"], about["Version"]
+        if installer == "conda" or not name or not version:
+            continue
+        origin = json.loads(files.read(folder / "direct_url.json") or b"{}")
+        if origin.get("url"):
+            why, fix = f"it comes from {origin['url']}", "Install it from PyPI, then ask again."
+            raise HubdError(f"{name} cannot be built again for others", why=why, fix=fix)
+        yield f"{name}=={version}"
