@@ -79,7 +79,7 @@ def test_a_failure_holds_what_needs_it_and_nothing_else(world: World) -> None:
 def test_what_comes_first_is_waited_for_and_holds_nothing(world: World) -> None:
     world.thing("floor", fails=HubdError("no wood"))
     world.thing("wall", act=lambda: time.sleep(0.05))
-    world.thing("garden", after=("thing:floor", "thing:wall", "thing:nobody wants it"))
+    world.thing("garden", follows=("thing:floor", "thing:wall", "thing:nobody wants it"))
     assert world.results() == {"floor": FAILED, "wall": FIXED, "garden": FIXED}
     assert world.order[-2:] == ["wall", "garden"]
 

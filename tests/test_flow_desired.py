@@ -64,7 +64,7 @@ def test_the_order_is_the_same_each_time() -> None:
 
 
 def test_what_comes_first_comes_first_also_where_it_is_not_needed() -> None:
-    second = Thing(label="a", world={}, after=("thing:b", "thing:nobody wants it"))
+    second = Thing(label="a", world={}, follows=("thing:b", "thing:nobody wants it"))
     assert labels(desired(WANTED, plugins(one=[second, thing("b")]))) == ["b", "a"]
 
 

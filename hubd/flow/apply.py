@@ -52,7 +52,7 @@ def _concerned(wanted: Iterable[Resource], gaps: Mapping[str, Gap]) -> list[Reso
     """What has a gap, and all that needs such a thing: it may be right now and not be when that has changed."""
     concerned: dict[str, Resource] = {}
     for resource in wanted:
-        if resource.id in gaps or any(first in concerned for first in (*resource.needs, *resource.after)):
+        if resource.id in gaps or any(first in concerned for first in (*resource.needs, *resource.follows)):
             concerned[resource.id] = resource
     return list(concerned.values())
 
@@ -60,7 +60,7 @@ def _concerned(wanted: Iterable[Resource], gaps: Mapping[str, Gap]) -> list[Reso
 def _run(work: _Work, resources: list[Resource], gaps: Mapping[str, Gap]) -> None:
     """Each as soon as what it needs has come out; of a lane one at a time, and those behind it keep no worker waiting."""
     among = {resource.id: resource for resource in resources}
-    first = {each.id: [other for other in (*each.needs, *each.after) if other in among] for each in resources}
+    first = {each.id: [other for other in (*each.needs, *each.follows) if other in among] for each in resources}
     order = graphlib.TopologicalSorter(first)
     order.prepare()
     busy: set[str] = set()
@@ -107,7 +107,7 @@ def _blocks(outcome: Outcome | None) -> bool:
 
 def _close(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     # What it needs may have changed since the plan was made: look now.
-    gap = gap_of(resource, look(work.host, resource)) if resource.needs or resource.after or gap is None else gap
+    gap = gap_of(resource, look(work.host, resource)) if resource.needs or resource.follows or gap is None else gap
     if gap is None:
         return Outcome(resource.id, Result.RIGHT)
     for step in gap.steps:

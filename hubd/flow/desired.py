@@ -81,7 +81,7 @@ def _in_order(found: Mapping[str, Resource]) -> tuple[Resource, ...]:
 
 
 def _first(resource: Resource, found: Mapping[str, Resource]) -> tuple[str, ...]:
-    return (*resource.needs, *(other for other in resource.after if other in found))
+    return (*resource.needs, *(other for other in resource.follows if other in found))
 
 
 def notices(wanted: Wanted, plugins: Plugins) -> tuple[Notice, ...]:

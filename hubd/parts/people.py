@@ -24,16 +24,16 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     accounts = tuple(f"person:{name}" for name in people.everybody)
     yield Members(
         group=USERS_GROUP, members=frozenset(people.everybody), gives="a server on this hub",
-        needs=(f"group:{USERS_GROUP}",), after=accounts,
+        needs=(f"group:{USERS_GROUP}",), follows=accounts,
     )  # fmt: skip
     yield Members(
         group=ADMINS_GROUP, members=frozenset(people.admins), gives="sudo and hubd's commands",
-        needs=(f"group:{ADMINS_GROUP}",), after=accounts,
+        needs=(f"group:{ADMINS_GROUP}",), follows=accounts,
     )  # fmt: skip
     yield HubPeople(
         api=api_url(wanted),
         token=layout.hub_state / "service-token",
         users={name: name in people.admins for name in people.everybody},
         groups={name: frozenset(group.members) for name, group in people.groups.items()},
-        needs=(ANSWERS,), after=(f"members:{USERS_GROUP}",),
+        needs=(ANSWERS,), follows=(f"members:{USERS_GROUP}",),
     )

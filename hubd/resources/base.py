@@ -40,7 +40,7 @@ class Resource(abc.ABC):
     """One thing that hubd keeps right.
 
     needs: ids of the resources that must be right before this one is looked at again and acted on.
-    after: ids of those that come first if they are acted on, whatever becomes of them.
+    follows: ids of those that come first if they are acted on, whatever becomes of them.
     touches: whom a change of it reaches, in plain words; empty means nobody notices.
     """
 
@@ -51,7 +51,7 @@ class Resource(abc.ABC):
     decides: ClassVar[bool] = False
 
     needs: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
     touches: str = ""
 
     @property
