@@ -98,7 +98,10 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
         "right": "All is right.", "working": "Work is under way.", "trouble": "Something needs attention.",
         "invalid": "config.yaml has problems; the hub goes on with the settings it has.", "unknown": "No pass was made yet.",
     }  # fmt: skip
-    yield f"{words[status['state']]} (last looked: {status['when']})"
+    waits = status.get("daemon") is None and status.get("change_waits") and not status.get("under_way")
+    waits = waits and status["state"] == "working"
+    headline = "A change of config.yaml or of a drop-in waits for `hubd apply`." if waits else words[status["state"]]
+    yield f"{headline} (last looked: {status['when']})"
     yield from (f"  {problem}" for problem in status["config_problems"])
     daemon = status.get("daemon")
     if daemon is None:

@@ -607,3 +607,12 @@ def test_a_plugin_brings_commands_and_replaces_none(machine: Machine, capsys: py
     assert "greet" in capsys.readouterr().out
     assert run(["plan"]) == ExitCode.DONE
     assert "not the real one" not in capsys.readouterr().out
+
+
+def test_a_change_that_nobody_has_read_is_told_without_a_daemon(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.settle()
+    for later, headline in ((-10, "All is right."), (10, "A change of config.yaml or of a drop-in waits for `hubd apply`.")):
+        at = machine.host.now + later
+        os.utime(machine.layout.config_file, (at, at))
+        assert run(["status"]) == ExitCode.DONE
+        assert capsys.readouterr().out.startswith(headline)

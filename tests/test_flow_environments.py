@@ -178,9 +178,10 @@ def test_the_whole_story_of_a_failure(machine: Machine) -> None:
               "tries": 2, "ended": host.now - 60}  # fmt: skip
     result_path(machine.layout, "env-science").write_text(json.dumps(report))
     found = whole(host, "science")
-    assert (found["state"], found["say"], found["generation"]) == ("failed", "no numpyy", 1)
+    assert (found["state"], found["say"], found["generation"]) == ("failed", "science is not built: no numpyy", 1)
     assert found["trouble"] == {
-        "what": "no numpyy", "why": "nobody has it", "fix": "Mend the name.", "tries": 2, "ended": host.now - 60,
+        "what": "science is not built: no numpyy", "why": "nobody has it", "fix": "Mend the name.", "tries": 2,
+        "ended": host.now - 60,
         "next_try": host.now - 60 + 2 * FIRST_RETRY, "log": ["solving", "no numpyy"],
     }  # fmt: skip
 

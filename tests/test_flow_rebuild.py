@@ -91,6 +91,9 @@ def test_it_ends_a_rollback(machine: Machine) -> None:
     assert on(machine) == 3
 
 
+NO_NETWORK = "science is not built: no network"
+
+
 def test_one_that_fails_is_told_and_gone_round(machine: Machine) -> None:
     machine.slow = True
     asked = ask(machine.host, "science")
@@ -98,7 +101,7 @@ def test_one_that_fails_is_told_and_gone_round(machine: Machine) -> None:
     fail(machine)
     machine.make()
     code, told = came_out(machine.host, asked)
-    assert (code, told["state"], told["trouble"]["what"], told["generation"]) == (ExitCode.FAILED, "failed", "no network", 1)
+    assert (code, told["state"], told["trouble"]["what"], told["generation"]) == (ExitCode.FAILED, "failed", NO_NETWORK, 1)
     decide(machine.host, "science", to=1)
     assert machine.settle().plan.gaps == ()
     assert on(machine) == 1

@@ -85,7 +85,7 @@ def test_a_change_by_hand_is_told(host: FakeHost, science: Generations) -> None:
     science.switch(3)
     assert wish.progress(wish.observe(host)) is None
     (packages / "x").touch()
-    host.now = packages.stat().st_mtime + 7200
+    host.now = packages.stat().st_mtime + 7300
     told = wish.progress(wish.observe(host))
     assert told is not None and told.error is not None
     where = "lib/python3.11/site-packages of its generation 3"
@@ -224,7 +224,7 @@ def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_p
     assert wish.steps(wish.observe(host)) == (), "not before it is switched on"
     science.switch(2)
     (step,) = wish.steps(wish.observe(host))
-    assert step.say == "change the kernel science of generation 2 to everybody"
+    assert step.say == "offer the kernel science of generation 2 to everybody"
     # Nothing switched on any more: what is offered is left alone by the plan of a kernel that has no environment.
     gone = Kernel.gone(wish.memo() or {})
     assert gone is not None

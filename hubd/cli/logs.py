@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ def logs(ctx: click.Context, *, whose: str, lines: int, follow: bool) -> None:
     for line in found:
         click.echo(line)
     if not found:
-        click.echo(f"{unit} has not said anything (as far as this account may read it; try sudo).", err=True)
+        may_not = " (as far as this account may read it; try sudo)" if os.geteuid() else ""
+        click.echo(f"{unit} has not said anything{may_not}.", err=True)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def plan(ctx: click.Context, *, as_json: bool, detailed_exitcode: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
 @click.pass_context
 def apply(ctx: click.Context, *, yes: bool, wait: bool, no_lock_wait: bool, as_json: bool) -> None:
-    """Make the machine as config.yaml says, now."""
+    """Make the machine as config.yaml says, now. Before it takes something away it asks, where somebody sits at the terminal."""
     layout: Layout = ctx.obj.layout
     if not yes and not as_json and sys.stdin.isatty():
         _confirm_removals(_plan(layout), daemon=daemon_answers(layout))
@@ -136,4 +136,6 @@ def _confirm_removals(found: Mapping[str, Any], *, daemon: bool) -> None:
             click.echo(f"  - {step}")
         if daemon:
             click.echo("hubd runs, and does this by itself in a moment. To keep them, put them back into config.yaml.")
-        click.confirm("Go on?", abort=True)
+        if not click.confirm("Go on?"):
+            click.echo("Nothing was changed by this command." if daemon else "Nothing was changed.")
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED)

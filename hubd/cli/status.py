@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -55,8 +56,17 @@ def _status(layout: Layout) -> dict[str, Any]:
         record.read(layout), config_problems=problems, daemon=None, now=now,
         failure=no_end(pid=seen.pid, what=seen.what, since=seen.since, now=now) if seen and unended else None,
         under_way=(seen.what or "another process makes it") if seen and seen.holds else "",
+        change_waits=_is_newer(layout, record.read(layout).last.get("started", 0)),
     )  # fmt: skip
     return {**found, "start_hubd": _how_to_start()}
+
+
+def _is_newer(layout: Layout, looked_at: float) -> bool:
+    """Whether config.yaml or a drop-in was written after the last pass began, as far as this account may see."""
+    written = [layout.config_file, *layout.config_d.glob("*.py")]
+    with contextlib.suppress(OSError):
+        return any(path.stat().st_mtime > looked_at for path in written)
+    return False
 
 
 def _how_to_start() -> str:

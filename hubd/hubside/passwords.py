@@ -189,6 +189,7 @@ def _set(store: PasswordStore, name: str, password: str) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    print(f"{name} signs in with that password from now on.")
     return 0
 
 

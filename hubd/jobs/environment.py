@@ -52,7 +52,6 @@ def build(work: Work) -> None:
 def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
     for name in files.children(prefix):
         files.clear(prefix / name)
-    work.phase("waiting for another build")
     with _cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         look(work, prefix)
@@ -72,7 +71,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
 def _cache_alone(work: Work) -> Iterator[None]:
     """One manager at a time in one cache: two cold conda runs side by side were seen to poison it."""
     with (work.path("cache") / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            work.phase("waiting for another build")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -127,7 +127,7 @@ class Environment(Resource):
         if self.refused:
             return Progress("refused", self.refused)
         if seen.job.failure and not is_due(seen.job):
-            return Progress("failed", failure_of(seen.job, f"hubd logs job-{self.job}"))
+            return Progress("failed", self._told(failure_of(seen.job, f"hubd logs job-{self.job}")))
         return None
 
     def memo(self) -> Memo | None:
@@ -174,6 +174,11 @@ class Environment(Resource):
         }
         start_job(host, self.job, spec, cache=self.cache, writable=(prefix, pythons), limits=self.limits)
 
+
+    def _told(self, error: HubdError) -> HubdError:
+        """The failure with the environment's name, which jobs leave to whoever asked."""
+        what = error.what if self.environment in error.what else f"{self.environment} is not built: {error.what}"
+        return HubdError(what, why=error.why, fix=error.fix, retry=error.retry)
 
     def _kept(self) -> str:
         """The lock of what is frozen and has to be built again; empty where nothing is, or where it cannot be read."""

@@ -58,8 +58,7 @@ class Kernel(Resource):
         if seen.wanted is not None and seen.wanted == seen.present:
             return ()
         which = f" of generation {seen.number}" if seen.number else ""
-        verb = "offer" if seen.present is None else "change"
-        return (Step(f"{verb} the kernel {self.environment}{which} to {self.audience}", self._write),)
+        return (Step(f"offer the kernel {self.environment}{which} to {self.audience}", self._write),)
 
     def _write(self, host: Host) -> None:
         wanted = self.observe(host).wanted

@@ -128,11 +128,16 @@ def _listens(seen: UnitState, address: str) -> bool:
     return seen.is_active and (place == address or everywhere)
 
 
+def _elsewhere(address: str, setting: str) -> int:
+    port = _ELSEWHERE[setting]
+    return port + 1 if _port(address) == port else port
+
+
 def _taken(address: str, holder: str, setting: str, why: str = "") -> HubdError:
     return HubdError(
         f"port {address} cannot be listened on",
         why=f"{holder} holds it" if holder else why,
-        fix=f"Stop that program, or give the hub another port: hubd config set {setting} {_ELSEWHERE[setting]}",
+        fix=f"Stop that program, or give the hub another port: hubd config set {setting} {_elsewhere(address, setting)}",
         retry=True,
     )
 
