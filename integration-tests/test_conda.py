@@ -270,6 +270,22 @@ def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str, man
     assert site.run("print(6 * 7)", "first") == "42\n", "the others go on"
 
 
+@pytest.mark.parametrize("manager", ["conda", "rattler"])
+def test_people_make_environments_from_channels_and_offer_them_to_others(site: Site, manager: str) -> None:
+    assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
+    name = f"by-{manager}"
+    made = site.machine.hubd("env", "create", name, "python=3.11", "numpy", "--manager", manager, user="ada", timeout=600)
+    assert f"{name} (my own)" in made.out
+    code = "import sys, numpy; print(sys.prefix, numpy.arange(4).sum())"
+    assert site.run(code, f"own-{name}") == f"/home/ada/envs/{name} 6\n"
+    site.machine.hubd("env", "publish", name, "--request", user="ada")
+    site.machine.hubd("env", "publish", f"ada/{name}", "--audience", "everyone")
+    assert site.machine.hubd("apply", "--yes", "--wait", timeout=600).code == 0
+    assert re.fullmatch(rf"/opt/hub/envs/{name}/\d+ 6\n", site.run(code, name))
+    own = site.machine.read(f"/home/ada/envs/{name}/.hubd-lock.yaml")
+    assert site.machine.read(f"/opt/hub/envs/{name}/current/.hubd-lock.yaml") == own, "the same packages, each with its checksum"
+
+
 def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None:
     machine = site.machine
     machine.run(("rm", CHOICE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dbm
+import fcntl
 import io
 import json
 import select
@@ -199,6 +200,24 @@ def test_of_two_first_passwords_one_wins(authenticator: HubdAuthenticator) -> No
         return await asyncio.gather(*ask)
 
     assert sorted(map(str, asyncio.run(both()))) == ["None", "ada"]
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "locked"])
+def test_a_store_that_cannot_be_used_is_told_and_lets_nobody_in(
+    authenticator: HubdAuthenticator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    assert sign_in(authenticator, "ada", "a long password") == ("ada", "")
+    monkeypatch.setattr("hubd.hubside.passwords.LOCK_LIMIT", 0.0)
+    held = (tmp_path / "passwords.dbm.lock").open("w")
+    if damage == "locked":
+        fcntl.flock(held, fcntl.LOCK_EX)
+    else:
+        for path in tmp_path.glob("passwords.dbm*"):
+            path.write_bytes(b"rubbish" * 1000)
+    who, told = sign_in(authenticator, "ada", "a long password")
+    assert who is None
+    assert "Please tell whoever runs this hub" in told
+    held.close()
 
 
 def test_the_deleted_are_forgotten(authenticator: HubdAuthenticator) -> None:

@@ -7,6 +7,7 @@ the event loop, and a hub killed in the middle of a sign-in leaves a whole store
 from __future__ import annotations
 
 import asyncio
+import dbm
 from typing import Any
 
 from firstuseauthenticator import FirstUseAuthenticator
@@ -49,10 +50,14 @@ class HubdAuthenticator(FirstUseAuthenticator):  # type: ignore[misc]  # firstus
         name: str = self.normalize_username(data["username"])
         if not self.create_users and not self._user_exists(name):
             return None
-        hashed = self._store.get(name)
-        if hashed is not None:
-            return name if await asyncio.to_thread(is_password, data["password"], hashed) else None
-        problem = await self._choose(name, data["password"])
+        try:
+            hashed = self._store.get(name)
+            if hashed is not None:
+                return name if await asyncio.to_thread(is_password, data["password"], hashed) else None
+            problem = await self._choose(name, data["password"])
+        except (OSError, *dbm.error) as error:
+            self.log.error("The store of passwords %s cannot be used: %s", self.dbm_path, error)
+            problem = "Passwords cannot be checked at the moment. Please tell whoever runs this hub."
         if problem:
             handler.custom_login_error = problem
         return None if problem else name
