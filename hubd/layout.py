@@ -13,6 +13,9 @@ BUILD_ACCOUNT = "hubd-build"
 ADMINS_GROUP = "hubd-admins"
 USERS_GROUP = "hubd-users"
 
+# What the names of JupyterLab's own generations begin with; they share a folder with other things.
+SERVER_LABEL = "server-"
+
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
 HUB_SOCKET = "jupyterhub.socket"

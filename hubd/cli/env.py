@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from hubd.cli.env_change import build, rollback
+from hubd.cli.env_lock import diff
 from hubd.cli.env_look import list_environments, show, why
 
 env_commands = click.Group(
     "env",
-    help="Look at environments, go back to an older generation, build anew.",
-    commands=(build, list_environments, rollback, show, why),
+    help="Look at environments, compare generations, go back to an older one, build anew.",
+    commands=(build, diff, list_environments, rollback, show, why),
 )

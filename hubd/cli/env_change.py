@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hubd.cli.client import daemon_answers, talk
-from hubd.cli.env_names import answered, complete_environment
+from hubd.cli.env_names import answered, complete_environment, complete_generation
 from hubd.cli.passes import Progress, make_here
 from hubd.errors import ExitCode
 from hubd.layout import Layout
@@ -22,7 +22,8 @@ Told = Mapping[str, Any]
 
 @click.command()
 @click.argument("name", shell_complete=complete_environment)
-@click.option("--to", type=click.IntRange(1), help="The number of a generation, as `hubd env show` has it.")
+@click.option("--to", type=click.IntRange(1), shell_complete=complete_generation,
+              help="The number of a generation, as `hubd env show` has it.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Forward again, to what config.yaml asks for.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context

@@ -17,21 +17,20 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Gap
 from hubd.hooks import Wanted
 from hubd.host import Host, files
-from hubd.jobs.environment import LOCK
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations
 from hubd.resources.job import job_unit, next_try, observe_job
 from hubd.resources.kernel import Kernel
+from hubd.resources.saved_lock import saved_lock
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
-from hubd.tools.lock import Lock, parse_lock
+from hubd.tools.lock import Lock
 from hubd.words import named
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
 OWN = "server"
 LOG_LINES = 30
-LONGEST_LOCK = 4 * 1024 * 1024
 
 
 def short(host: Host) -> dict[str, Any]:
@@ -177,9 +176,9 @@ def _generation(host: Host, generation: Generation, seen: Observed) -> dict[str,
 
 
 def _lock(generation: Generation) -> Lock:
-    """The saved lock of a generation; an empty one where there is none that can be read: a build may have written anything."""
+    """The saved lock of a generation; an empty one where there is none that can be used."""
     try:
-        return parse_lock((files.read(generation.path / LOCK, follow=False, most=LONGEST_LOCK) or b"").decode(errors="replace"))
+        return saved_lock(generation)
     except HubdError:
         return Lock(manager="", platform="")
 

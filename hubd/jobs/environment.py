@@ -17,10 +17,7 @@ from hubd.jobs.shared import refuse_changes
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
-from hubd.tools.lock import Lock, lock_text
-
-# Beside the mark: exactly what the generation consists of.
-LOCK = ".hubd-lock.yaml"
+from hubd.tools.lock import SAVED, Lock, lock_text
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
@@ -45,7 +42,7 @@ def build(work: Work) -> None:
         refuse_changes(prefix, work.spec["environment"])
         variables = activation(work, prefix)
         prove(work, prefix, variables)
-    files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
+    files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, variables, seal(prefix))
 
 

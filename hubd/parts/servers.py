@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from hubd.hooks import Wanted, hookimpl
+from hubd.layout import SERVER_LABEL
 from hubd.parts.environments import job_limits
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
@@ -14,14 +15,12 @@ from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.limits import ServerLimits
 from hubd.resources.switch import Switch
 
-LABEL = "server-"
-
 
 @hookimpl
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     layout, limits = wanted.layout, wanted.config.limits
     listed = wanted.facts.get("server-list", {})
-    generations = Generations(folder=layout.versions, label=LABEL, link=layout.server)
+    generations = Generations(folder=layout.versions, label=SERVER_LABEL, link=layout.server)
     environment = Environment(
         environment="server",
         generations=generations,

@@ -11,6 +11,8 @@ from hubd.errors import HubdError
 from hubd.words import plain
 
 VERSION = 1
+# Its name beside the mark of a generation.
+SAVED = ".hubd-lock.yaml"
 # More problems than that help nobody: it is another file.
 MOST_PROBLEMS = 10
 
