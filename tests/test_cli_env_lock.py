@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from machine import CONFIG, Machine
 from hubd.cli.env_names import complete_generation
 from hubd.cli.main import run
 from hubd.errors import ExitCode
+from hubd.resources.environment import Environment
 from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
 
 SHA = "a" * 64
@@ -127,3 +129,79 @@ def test_the_servers_own_generations_are_compared_too(machine: Machine, capsys: 
     lock = Lock(manager="uv", platform="linux-64", pip=(f"jupyterlab==4.5{HASH}",))
     (machine.layout.versions / "server-1" / SAVED).write_text(lock_text(lock))
     assert said(capsys, "diff", "server", "1", "1") == "server: generation 1 → 1: the same packages\n"
+
+
+CONFIGS = [
+    # the section before, the place, what config.yaml is to be changed by
+    ("{packages: [ipykernel], keep: 5, kernel: {display_name: A b}}", None,
+     "hubd config set environments.science '{lock: environments/science.lock, keep: 5, kernel: {display_name: A b}}'"),
+    ("{packages: [ipykernel], manager: uv}", None,
+     "hubd config set environments.science '{lock: environments/science.lock, manager: conda}'"),
+    ("{lock: environments/other.lock}", None, "hubd config set environments.science.lock environments/science.lock"),
+    ("{lock: environments/other.lock, manager: uv}", None,
+     "hubd config set environments.science '{lock: environments/science.lock, manager: conda}'"),
+    ("{lock: environments/other.lock}", "away/it s.lock", "hubd config set environments.science.lock '"),
+    ("{lock: environments/science.lock}", None, ""),
+    (None, None, "hubd config set environments.science '{lock: environments/science.lock}'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "place", "use"), CONFIGS)
+def test_a_lock_is_written_and_how_to_use_it_is_said(
+    machine: Machine, section: str | None, place: str | None, use: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.write(f"environments: {{science: {section}}}\n" if section else "[")
+    (machine.layout.prefix.parent / "away").mkdir()
+    path = machine.layout.prefix.parent / place if place else machine.layout.prefix / "environments/science.lock"
+    told = said(capsys, "lock", "science", *(("--to", str(path)) if place else ()))
+    assert told.startswith(f"{path}: the lock of science, generation 2\n")
+    assert f"To build science from it: {use}" in told if use else told.endswith("config.yaml builds science from it.\n")
+    assert path.read_text() == (machine.layout.envs / "science/2" / SAVED).read_text()
+    assert "already" in said(capsys, "lock", "science", *(("--to", str(path)) if place else ()))
+
+
+def test_the_command_that_is_said_is_taken(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    use = json.loads(said(capsys, "lock", "science", "--json"))["use"]
+    assert run(shlex.split(use)[1:]) == ExitCode.DONE
+    capsys.readouterr()
+    assert "config.yaml builds science from it." in said(capsys, "lock", "science")
+    assert "environment:science" in {gap.resource.id for gap in machine.make(act=False).plan.changes}
+
+
+def test_a_lock_of_another_generation_and_on_the_terminal(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (machine.layout.envs / "science/1" / SAVED).read_text()
+    assert said(capsys, "lock", "science", "--generation", "1", "--to", "-") == text
+    assert not (machine.layout.prefix / "environments").exists()
+    assert "exclude each other" in said(capsys, "lock", "science", "--to", "-", "--json", code=ExitCode.USAGE)
+    assert "no generation 5" in said(capsys, "lock", "science", "--generation", "5", code=ExitCode.USAGE)
+
+
+def test_another_file_is_not_written_over(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    path = machine.layout.prefix / "environments/science.lock"
+    path.parent.mkdir()
+    path.write_text("mine\n")
+    path.chmod(0o600)
+    assert "--force" in said(capsys, "lock", "science", code=ExitCode.FAILED)
+    assert path.read_text() == "mine\n"
+    said(capsys, "lock", "science", "--force")
+    assert path.read_text().startswith("# hubd lock")
+    assert path.stat().st_mode & 0o777 == 0o600, "who could not read it still cannot"
+    path.unlink()
+    path.mkdir()
+    assert "is not a file" in said(capsys, "lock", "science", "--force", code=ExitCode.FAILED)
+    told = said(capsys, "lock", "science", "--to", str(path / "a/b.lock"), code=ExitCode.FAILED)
+    assert "could not be written" in told and "Use sudo, or write to another place: --to FILE." in told
+
+
+def test_an_export_is_taken_back(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "export", "science")
+    assert text.startswith("# The environment science, generation 2, as it was built on this hub.\n")
+    (machine.layout.prefix / "science.yml").write_text(text)
+    machine.write("environments: {again: {file: science.yml, manager: conda}}\n")
+    wished = {gap.resource.id: gap.resource for gap in machine.make(act=False).plan.changes}["environment:again"]
+    assert isinstance(wished, Environment)
+    assert (wished.packages, wished.pip, wished.channels) == (
+        ("ipykernel=6.29=h1_1", "numpy=2.4=0"), ("six==1.1",), ("conda-forge",)
+    )  # fmt: skip
+    found = json.loads(said(capsys, "export", "science", "--generation", "1", "--json"))
+    assert found["dependencies"] == ["ipykernel=6.29=h1_0", "scipy=1.1=0", {"pip": ["six==1.0"]}]
