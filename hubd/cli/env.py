@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from hubd.cli.env_change import build, rollback
+from hubd.cli.env_gc import gc
 from hubd.cli.env_lock import diff, export, lock
 from hubd.cli.env_look import list_environments, show, why
 
 env_commands = click.Group(
     "env",
-    help="Look at environments, compare and write down generations, go back to an older one, build anew.",
-    commands=(build, diff, export, list_environments, lock, rollback, show, why),
+    help="Look at environments, compare and write down generations, go back to an older one, build anew, free space.",
+    commands=(build, diff, export, gc, list_environments, lock, rollback, show, why),
 )

@@ -14,10 +14,10 @@ from hubd.host import files
 from hubd.host.commands import Commands
 from hubd.host.processes import handed_on
 from hubd.host.web import Web
-from hubd.jobs import conda, environment
+from hubd.jobs import clean, conda, environment
 from hubd.jobs.work import Work
 
-JOBS: Mapping[str, Callable[[Work], None]] = {"environment": environment.build, "conda": conda.install}
+JOBS: Mapping[str, Callable[[Work], None]] = {"environment": environment.build, "conda": conda.install, "clean": clean.clean}
 
 
 def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web | None = None) -> int:

@@ -50,6 +50,11 @@ def install_locked(uv: Path, prefix: Path, requirements: Path, *, hashed: bool =
             "--no-deps", *strict, "--requirement", str(requirements))  # fmt: skip
 
 
+def prune(uv: Path) -> Argv:
+    """Take out of the cache what nothing in it refers to any more."""
+    return (str(uv), "cache", "prune")
+
+
 def _python(prefix: Path) -> str:
     return str(prefix / "bin/python")
 
