@@ -114,7 +114,7 @@ def build_lines(found: Told) -> Iterator[str]:
         yield from error_lines(found["trouble"])
         yield f"All of it: hubd env why {found['name']}"
     elif found["generation"] != found["before"] and found["state"] == "right":
-        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}"
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}"
     else:
         yield f"{found['name']}: {found['state']}{', ' if found['say'] else ''}{found['say']}"
         yield f"Follow it: hubd logs -f job-env-{found['name']}"
@@ -131,13 +131,18 @@ def rollback_lines(found: Told) -> Iterator[str]:
         yield f"{found['unchanged']}; nothing changed."
         return
     if found["before"] != found["generation"]:
-        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_kept(found)}"
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}{_kept(found)}"
     else:
         yield f"{found['name']}: generation {found['generation']} stays"
     if found["state"] == "rolled back":
         yield f"Forward again: hubd env rollback {found['name']} --undo"
     elif found["say"]:
         yield f"{found['state']}: {found['say']}"
+
+
+def _changed(found: Told) -> str:
+    """What became different; a daemon that was not restarted yet does not tell it."""
+    return f": {found['difference']}" if found.get("difference") else ""
 
 
 def _kept(found: Told) -> str:

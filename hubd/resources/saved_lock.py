@@ -5,7 +5,9 @@ from __future__ import annotations
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.resources.generation import Generation
+from hubd.tools.conda import asked_name
 from hubd.tools.lock import SAVED, Lock, parse_lock
+from hubd.tools.lock_difference import difference, in_short
 
 # Builds run other people's code, so what they leave is read with bounds.
 LONGEST_LOCK = 4 * 1024 * 1024
@@ -25,3 +27,27 @@ def saved_lock(generation: Generation) -> Lock:
     if not text.replace("\n", "").isprintable():
         raise HubdError(f"{path} cannot be used", why="it holds characters that steer a terminal, or that nobody can see")
     return lock
+
+
+def difference_between(before: Generation | None, after: Generation | None) -> str:
+    """What is different in one generation from another, in short; empty where that cannot be told."""
+    if before is None or after is None or before.number == after.number:
+        return ""
+    try:
+        found = difference(saved_lock(before), saved_lock(after))
+    except HubdError:
+        return ""
+    return in_short(found, first=asked_names(after))
+
+
+def difference_from(before: Generation, text: str) -> str:
+    """What is different in a lock that is to be built from what a generation holds, in short; empty where that cannot be told."""
+    try:
+        return in_short(difference(saved_lock(before), parse_lock(text)))
+    except HubdError:
+        return ""
+
+
+def asked_names(generation: Generation) -> frozenset[str]:
+    """The names of the packages that were asked for themselves, and did not come with others."""
+    return frozenset(map(asked_name, generation.packages or ()))
