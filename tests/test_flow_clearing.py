@@ -25,6 +25,7 @@ from hubd.host.init import UnitState
 from hubd.host.sockets import Peer
 from hubd.jobs.run import run as run_job
 from hubd.resources.job import order_path, result_path
+from hubd.tools.lock import SAVED, Lock, lock_text
 
 GONE = ".3.0123456789ab.hubd-gone"
 
@@ -262,7 +263,7 @@ def clean_job(folder: Path, **change: Any) -> tuple[int, dict[str, Any], FakeCom
     commands, cache, report = FakeCommands(), folder / "cache", folder / "report.json"
     commands.answers.update(change.pop("answers", {}))
     spec = {"do": "clean", "job": "clean-x", "digest": "clean", "cache": str(cache), "conda": "/c", "uv": "/u/uv",
-            "pythons": "/p", "result": str(report), "limits": {"memory": None, "cpu": None, "time": 60}, **change}  # fmt: skip
+            "needed": None, "pythons": "/p", "result": str(report), "limits": {"memory": None, "cpu": None, "time": 60}, **change}  # fmt: skip
     code = run_job(spec, commands=commands)  # type: ignore[arg-type]
     return code, json.loads(report.read_text()), commands
 
@@ -281,6 +282,42 @@ def test_each_manager_cleans_its_part(tmp_path: Path, parts: tuple[str, ...], co
     environments = [dict(each["environment"]) for each in commands.options]
     where = {"UV_CACHE_DIR": str(tmp_path / "cache/uv"), "CONDA_PKGS_DIRS": str(tmp_path / "cache/conda-pkgs")}
     assert all(where.items() & each.items() and each["HOME"] == str(tmp_path / "cache") for each in environments)
+
+
+NEEDED = [
+    (["Typing.Extensions", "numpy"], ["scipy", "six"]),
+    ([], ["numpy", "scipy", "six", "typing-extensions"]),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("needed", "cleaned"), NEEDED)
+def test_uv_gives_up_packages_that_no_generation_has(tmp_path: Path, needed: list[str] | None, cleaned: list[str] | None) -> None:
+    for name in ("numpy", "scipy", "six", "typing-extensions", "-rf", "X"):
+        (tmp_path / "cache/uv/wheels-v9/pypi" / name).mkdir(parents=True)
+    code, _, commands = clean_job(tmp_path, needed=needed)
+    assert (code, commands.ran) == (0, [*([("/u/uv", "cache", "clean", *cleaned)] if cleaned else []), UV])
+
+
+def test_what_generations_have_is_read_from_their_locks(machine: Machine) -> None:
+    def order() -> Any:
+        spec: dict[str, Any] = {}
+
+        def keep(program: Any) -> None:
+            spec.update(json.loads(Path(program.argv[-1]).read_text()) if "environments" in program.name else {})
+            machine.host.init.units.pop(program.name)
+
+        machine.host.init.on_run = keep
+        cleared(machine)
+        return spec["needed"]
+
+    (machine.layout.cache / "environments/uv").mkdir()
+    assert order() is None, "a generation without a lock may need anything"
+    for number, name in ((1, "numpy"), (2, "scipy"), (3, "six")):
+        pins = (f"{name}==1 --hash=sha256:{'a' * 64}",)
+        lock = Lock(manager="uv", platform="linux-64", python="3.12", pip=pins)
+        (machine.layout.envs / f"science/{number}" / SAVED).write_text(lock_text(lock))
+    assert order() == ["numpy", "scipy", "six"]
 
 
 FAILURES = [(UV, "uv could not clean its cache"), (CONDA[:2], "conda could not clean its package cache")]

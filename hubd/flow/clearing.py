@@ -23,7 +23,9 @@ from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import OldGenerations, SeenOld, remover
 from hubd.resources.job import forget_failures, jobs_using, outcome_of, phases, start_job
+from hubd.resources.saved_lock import saved_lock
 from hubd.resources.switch import Switch
+from hubd.tools.lock_difference import packages
 
 # A pass in between is short, unless a person's server has to be waited for.
 PATIENCE = 60.0
@@ -74,7 +76,7 @@ def clear(host: Host, *, act: bool) -> Told:
             yield from _remove(host, old, found)
         caches = _caches(host, resources, found)
         if act:
-            started = [_start(host, name, conda, found) for name, conda in caches.items()]
+            started = [_start(host, name, conda, _needed(resources, name), found) for name, conda in caches.items()]
     if act:
         # A pass may go on meanwhile: a build that it starts waits for its turn at the cache.
         yield from _follow(host, [job for job in started if job], found)
@@ -170,10 +172,23 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
     return able
 
 
-def _start(host: Host, name: str, conda: str, found: _Found) -> str:
+def _needed(resources: Mapping[str, Resource], cache: str) -> list[str] | None:
+    """The packages of PyPI that generations built with a cache have; None where one does not tell."""
+    names: set[str] = set()
+    for each in resources.values():
+        if isinstance(each, Environment) and each.cache == cache:
+            for generation in each.generations.finished():
+                try:
+                    names |= {package.name for package in packages(saved_lock(generation)) if package.source == "PyPI"}
+                except HubdError:
+                    return None
+    return sorted(names)
+
+
+def _start(host: Host, name: str, conda: str, needed: list[str] | None, found: _Found) -> str:
     """Start cleaning a cache; gives the job, or nothing where it could not be started."""
     job, layout = f"clean-{name}", host.layout
-    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.cache / name), "conda": conda,
+    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.cache / name), "conda": conda, "needed": needed,
             "uv": str(layout.hub / "bin/uv"), "pythons": str(layout.envs / f".pythons-{name}")}  # fmt: skip
     try:
         start_job(host, job, spec, cache=name, writable=())

@@ -55,6 +55,16 @@ def prune(uv: Path) -> Argv:
     return (str(uv), "cache", "prune")
 
 
+def clean(uv: Path, names: Iterable[str]) -> Argv:
+    """Take all versions of these packages out of the cache."""
+    return (str(uv), "cache", "clean", *names)
+
+
+def cache_name(name: str) -> str:
+    """How a package is called in the cache: as PyPI takes `-`, `_` and `.` for one."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _python(prefix: Path) -> str:
     return str(prefix / "bin/python")
 
