@@ -8,11 +8,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from click.shell_completion import ShellComplete
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
 from hubd.cli.env_names import complete_generation
-from hubd.cli.main import run
+from hubd.cli.main import Context, root, run
 from hubd.errors import ExitCode
 from hubd.resources.environment import Environment
 from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
@@ -117,7 +118,7 @@ def test_a_lock_that_a_build_spoilt_is_told(
 
 def test_generations_are_completed(machine: Machine) -> None:
     def completed(name: str | None, start: str) -> list[str]:
-        ctx = SimpleNamespace(obj=SimpleNamespace(layout=machine.layout), params={"name": name})
+        ctx = SimpleNamespace(obj=SimpleNamespace(layout=machine.layout), params={"name": name}, args=[])
         return [item.value for item in complete_generation(ctx, None, start)]  # type: ignore[arg-type]
 
     assert completed("science", "") == ["2", "1"]
@@ -205,3 +206,23 @@ def test_an_export_is_taken_back(machine: Machine, capsys: pytest.CaptureFixture
     )  # fmt: skip
     found = json.loads(said(capsys, "export", "science", "--generation", "1", "--json"))
     assert found["dependencies"] == ["ipykernel=6.29=h1_0", "scipy=1.1=0", {"pip": ["six==1.0"]}]
+
+
+LINES = [
+    # what was typed, and what it is completed to
+    ("env ex", ["export"]),
+    *((f"env {verb} sc", ["science"]) for verb in ("build", "diff", "export", "lock", "rollback", "show", "why")),
+    ("env diff science ", ["2", "1"]),
+    ("env diff science 1 2", ["2"]),
+    ("env lock science --generation ", ["2", "1"]),
+    ("env export --generation 1 sc", ["science"]),
+    ("env rollback science --to ", ["2", "1"]),
+    ("env gc --d", ["--dry-run"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "completed"), LINES)
+def test_a_shell_completes_names_and_numbers(machine: Machine, typed: str, completed: list[str]) -> None:
+    before, _, word = typed.rpartition(" ")
+    complete = ShellComplete(root, {"obj": Context(machine.layout)}, "hubd", "_HUBD_COMPLETE")
+    assert [item.value for item in complete.get_completions(before.split(), word)] == completed

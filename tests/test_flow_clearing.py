@@ -263,7 +263,8 @@ def clean_job(folder: Path, **change: Any) -> tuple[int, dict[str, Any], FakeCom
     commands, cache, report = FakeCommands(), folder / "cache", folder / "report.json"
     commands.answers.update(change.pop("answers", {}))
     spec = {"do": "clean", "job": "clean-x", "digest": "clean", "cache": str(cache), "conda": "/c", "uv": "/u/uv",
-            "needed": None, "pythons": "/p", "result": str(report), "limits": {"memory": None, "cpu": None, "time": 60}, **change}  # fmt: skip
+            "needed": None, "pythons": "/p", "result": str(report),
+            "limits": {"memory": None, "cpu": None, "time": 60}, **change}  # fmt: skip
     code = run_job(spec, commands=commands)  # type: ignore[arg-type]
     return code, json.loads(report.read_text()), commands
 

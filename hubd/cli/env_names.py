@@ -36,8 +36,10 @@ def complete_generation(ctx: click.Context, _: click.Parameter, incomplete: str)
 
     from hubd.flow.saved_locks import generations_of
 
+    # After an option that lacks its value yet, click leaves what was typed before where it is.
+    name = ctx.params.get("name") or next(iter(ctx.args), "")
     try:
-        found = generations_of(ctx.obj.layout, str(ctx.params.get("name"))).finished()
+        found = generations_of(ctx.obj.layout, str(name)).finished()
     except (HubdError, OSError):  # completion has nobody to tell
         return []
     numbers = (str(each.number) for each in found)
