@@ -22,6 +22,7 @@ from hubd.flow.clearing import came_out, clear
 from hubd.flow.rollback import decide
 from hubd.host import files
 from hubd.host.init import UnitState
+from hubd.host.locks import holder
 from hubd.host.sockets import Peer
 from hubd.jobs.run import run as run_job
 from hubd.resources.job import order_path, result_path
@@ -208,6 +209,7 @@ def test_a_cleaning_that_fails_is_told_with_its_reason(machine: Machine) -> None
     )
     told, _ = cleared(machine)
     assert any("was not cleaned to the end: uv could not clean its cache: no" in note for note in told["notes"])
+    assert came_out(told)[0] == ExitCode.FAILED
     machine.host.init.on_run = lambda program: machine.host.init.units.pop(program.name)
     assert any("ended without a word" in note for note in cleared(machine)[0]["notes"])
     machine.host.init.broken["hubd-job-clean-environments.service"] = HubdError("systemd says no")
@@ -225,6 +227,7 @@ def test_the_daemon_tells_what_it_does_and_how_it_came_out(machine: Machine) -> 
     machine.write("limits: {memry: 1G}\n")
     *_, last = control.answer({"do": "clear", "act": True}, Peer(1, 0))
     assert last["code"] == ExitCode.CONFIG_INVALID
+    assert holder(machine.layout.lock) is None, "nobody is to think that a pass was killed"
 
 
 def test_the_command(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,7 @@ def clear(host: Host, *, act: bool) -> Told:
     Raises ConfigInvalid where nobody can tell what is needed, and Locked where a pass takes long.
     """
     found = _Found()
+    wanted_resources(host)  # what is not valid is said before the lock is taken: its holder would seem to have been killed
     with file_lock(host.layout.lock, wait=PATIENCE, what="clearing away what no environment needs"):
         _, resources = wanted_resources(host)
         host.forget()
@@ -85,8 +86,9 @@ def clear(host: Host, *, act: bool) -> Told:
 
 def came_out(told: dict[str, Any]) -> tuple[ExitCode, dict[str, Any]]:
     """With its exit code: FAILED where something should have gone and is still there."""
-    left = any(not each["gone"] for each in told["removed"]) or any(each["after"] is None for each in told["caches"])
-    return ExitCode.FAILED if told["acted"] and left else ExitCode.DONE, told
+    left = any(not each["gone"] for each in told["removed"])
+    failed = any(each["after"] is None or each["trouble"] for each in told["caches"])
+    return ExitCode.FAILED if told["acted"] and (left or failed) else ExitCode.DONE, told
 
 
 def _settled(host: Host, old: OldGenerations, resources: Mapping[str, Resource], found: _Found) -> bool:
@@ -168,7 +170,8 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
             continue
         own = next((each.conda for each in environments if each.cache == name and each.conda), usual)
         able[name] = str(own) if own and files.is_program(Path(own) / "bin/conda") else ""
-        found.caches.append({"cache": name, "path": str(path), "before": disk_use([path]).own, "after": None})
+        found.caches.append({"cache": name, "path": str(path), "before": disk_use([path]).own, "after": None,
+                             "trouble": ""})  # fmt: skip
     return able
 
 
@@ -211,6 +214,7 @@ def _follow(host: Host, jobs: list[str], found: _Found) -> Iterator[Event]:
         each["after"] = min(each["before"], disk_use([Path(each["path"])]).own)
         error = outcome_of(host.layout, job)
         if error:
+            each["trouble"] = str(error)
             found.notes.append(f"the package cache {each['path']} was not cleaned to the end: {error}")
         forget_failures(host, only=job)
 
