@@ -200,6 +200,13 @@ def test_a_cache_that_a_build_uses_is_left_alone(machine: Machine) -> None:
     assert [each["cache"] for each in told["caches"]] == ["server"]
 
 
+def test_a_cache_that_is_a_link_is_not_looked_into(machine: Machine, tmp_path: Path) -> None:
+    cache = machine.layout.cache / "environments"
+    cache.rename(tmp_path / "away")
+    cache.symlink_to(tmp_path / "away")
+    assert [each["cache"] for each in cleared(machine)[0]["caches"]] == ["server"]
+
+
 def test_a_cleaning_that_fails_is_told_with_its_reason(machine: Machine) -> None:
     fill(machine.layout.cache / "environments/uv/old")
     report = {"state": "failed", "what": "uv could not clean its cache", "why": "no"}

@@ -162,7 +162,8 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
     able = {}
     for name in dict.fromkeys(each.cache for each in environments):
         path = host.layout.cache / name
-        if files.look(path, names=False) is None:
+        there = files.look(path, names=False)
+        if there is None or there.kind != "directory":
             continue
         busy = jobs_using(host, path)
         if busy:
