@@ -39,7 +39,7 @@ def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, 
     began = time.monotonic()
     said = hub_machine.hubd("env", "rollback", KERNEL).out
     print(f"rollback: {time.monotonic() - began:.2f} s with the start of the command in the machine")
-    assert f"{KERNEL}: generation 2 → 1; 1 program that runs keeps generation 2 until the end" in said, said
+    assert f"{KERNEL}: generation 2 → 1: −1; 1 program that runs keeps generation 2 until the end" in said, said
     assert kernel.run(WHERE) == prefix(2), "what runs keeps what it has"
     assert server.run(WHERE, KERNEL) == prefix(1)
     assert "No module named 'toolz'" in server.run("import toolz", KERNEL)
@@ -187,6 +187,7 @@ def test_what_nobody_needs_goes_and_what_runs_stays(hub_machine: HubMachine, ser
     killed = f"/opt/hub/envs/{KERNEL}/.9.0123456789ab.hubd-gone"
     hub_machine.shell(f"mkdir {killed}; head -c 5000000 /dev/zero > {killed}/x")
     said = hub_machine.hubd("env", "gc", timeout=300).out  # by the daemon
+    print(said)
     assert f"{killed}: 5.0 MB" in said and "package cache /opt/hub/cache/environments: " in said and "Freed " in said, said
     assert hub_machine.run(("find", "/opt/hub/cache", "-mindepth", "2", "-not", "-user", "hubd-build")).out == ""
     hub_machine.run(("systemctl", "stop", "hubd"))  # a pass would clear old generations by itself
