@@ -17,6 +17,9 @@ USERS_GROUP = "hubd-users"
 EVERYONE = "everyone"
 ADMINS = "admins"
 
+# What the names of JupyterLab's own generations begin with; they share a folder with other things.
+SERVER_LABEL = "server-"
+
 DAEMON_UNIT = "hubd.service"
 HUB_UNIT = "jupyterhub.service"
 # Files in the hub's own folder.

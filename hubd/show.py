@@ -29,6 +29,8 @@ def _gap(gap: Gap) -> dict[str, Any]:
         "steps": [step.say for step in gap.steps],
         "touches": gap.resource.touches,
         "removal": gap.removal,
+        "tells": list(gap.forecast.says) if gap.forecast else [],
+        "forecast": dict(gap.forecast.told) if gap.forecast else None,
         "waits_for": gap.progress.say if gap.progress else "",
         "error": {"what": error.what, "why": error.why, "fix": error.fix} if error else None,
     }
@@ -40,6 +42,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         sign = "-" if change["removal"] else "*"
         for step in change["steps"]:
             yield f"  {sign} {step}"
+        yield from (f"      {words}" for words in change.get("tells", ()))
         if change["touches"]:
             yield f"      touches: {change['touches']}"
     for waiting in plan["waiting"]:

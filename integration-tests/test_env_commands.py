@@ -1,4 +1,4 @@
-"""`hubd env` on a real machine: back and forward again under a running kernel, and the story of a build that fails."""
+"""`hubd env` on a real machine: back and forward under a running kernel, a build that fails, plans, locks and disk space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, 
     began = time.monotonic()
     said = hub_machine.hubd("env", "rollback", KERNEL).out
     print(f"rollback: {time.monotonic() - began:.2f} s with the start of the command in the machine")
-    assert f"{KERNEL}: generation 2 → 1; 1 program that runs keeps generation 2 until the end" in said, said
+    assert f"{KERNEL}: generation 2 → 1: −1; 1 program that runs keeps generation 2 until the end" in said, said
     assert kernel.run(WHERE) == prefix(2), "what runs keeps what it has"
     assert server.run(WHERE, KERNEL) == prefix(1)
     assert "No module named 'toolz'" in server.run("import toolz", KERNEL)
@@ -55,6 +55,35 @@ def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, 
     assert kernel.run(WHERE) == prefix(2)
     kernel.stop()
     assert hub_machine.changes() == []
+
+
+def test_two_generations_are_compared_by_everybody(hub_machine: HubMachine, server: Server) -> None:
+    for user in ("root", "ada"):
+        said = hub_machine.hubd("env", "diff", KERNEL, user=user).out.splitlines()
+        assert said[0] == f"{KERNEL}: generation 1 → 2: +1" and said[1].startswith("  + toolz "), said
+    assert [each["name"] for each in told(hub_machine, "diff", KERNEL, "2", "1")["removed"]] == ["toolz"]
+    assert "  generation 1 → 2: +1\n" in hub_machine.hubd("env", "show", KERNEL).out
+
+
+def test_a_plan_tells_what_a_build_brings(hub_machine: HubMachine, server: Server) -> None:
+    kernel = server.start_kernel(KERNEL)
+    kernel.run(WHERE)
+    hub_machine.run(("systemctl", "stop", "hubd"))  # it would begin to build
+    hub_machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "cowsay")
+    began = time.monotonic()
+    plan = json.loads(hub_machine.hubd("plan", "--json").out)
+    print(f"plan: {time.monotonic() - began:.2f} s with the start of the command in the machine")
+    change = next(each for each in plan["changes"] if each["id"] == f"environment:{KERNEL}")
+    first, running, disk = change["tells"]
+    assert first == f"{KERNEL}: +1 package asked for: +cowsay", change
+    assert running == "1 running kernel keeps generation 2 until it stops", change
+    assert disk.startswith("about ") and disk.endswith(" are free"), change
+    forecast = change["forecast"]
+    assert forecast["kernels"] == 1 and 10**6 < forecast["disk"]["estimate"] < forecast["disk"]["free"], forecast
+    hub_machine.hubd("config", "remove-item", f"environments.{KERNEL}.packages", "cowsay")
+    hub_machine.run(("systemctl", "start", "hubd"))
+    hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
+    kernel.stop()
 
 
 def test_two_who_roll_back_at_once_mean_the_same(hub_machine: HubMachine, server: Server) -> None:
@@ -124,8 +153,57 @@ def test_the_same_is_built_anew_while_people_work(hub_machine: HubMachine, serve
     said = hub_machine.hubd("env", "build", KERNEL, timeout=900).out
     assert f"… env-{KERNEL}: starting its kernel and running a cell" in said, said
     now = told(hub_machine, "show", KERNEL)["generation"]
-    assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}" in said, said
+    assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}: the same packages" in said, said
     assert kernel.run(WHERE) == before, "what runs keeps what it has"
     kernel.stop()
     assert server.run(WHERE, KERNEL) == prefix(now) != before
+    assert hub_machine.changes() == []
+
+
+def test_a_lock_that_was_written_builds_the_same_again(hub_machine: HubMachine, server: Server) -> None:
+    said = hub_machine.hubd("env", "lock", KERNEL).out
+    path = f"/opt/hub/environments/{KERNEL}.lock"
+    assert f"{path}: the lock of {KERNEL}" in said and "To build" in said, said
+    text = hub_machine.read(path)
+    assert hub_machine.hubd("env", "lock", KERNEL, "--to", "-", user="ada").out == text
+    refused = hub_machine.hubd("env", "lock", KERNEL, "--generation", "1", check=False)
+    assert refused.code == 1 and "--force" in refused.err, refused
+    hub_machine.hubd("config", "set", "environments.again", f"{{lock: environments/{KERNEL}.lock}}")
+    done = hub_machine.hubd("apply", "--yes", "--wait", timeout=900)
+    assert done.code == 0, done
+    assert hub_machine.hubd("env", "lock", "again", "--to", "-").out == text
+    assert server.run("import toolz; print(7)", "again") == "7\n"
+    exported = hub_machine.hubd("env", "export", KERNEL).out
+    assert "  - pip:\n" in exported and "      - toolz==" in exported, exported
+    hub_machine.hubd("config", "unset", "environments.again")
+    hub_machine.hubd("apply", "--yes")
+
+
+def test_what_nobody_needs_goes_and_what_runs_stays(hub_machine: HubMachine, server: Server) -> None:
+    hub_machine.hubd("env", "rollback", KERNEL, "--to", "1")
+    kernel = server.start_kernel(KERNEL)
+    assert kernel.run(WHERE) == prefix(1)
+    hub_machine.hubd("env", "rollback", KERNEL, "--undo")
+    killed = f"/opt/hub/envs/{KERNEL}/.9.0123456789ab.hubd-gone"
+    hub_machine.shell(f"mkdir {killed}; head -c 5000000 /dev/zero > {killed}/x")
+    said = hub_machine.hubd("env", "gc", timeout=300).out  # by the daemon
+    print(said)
+    assert f"{killed}: 5.0 MB" in said and "package cache /opt/hub/envs/.cache: " in said and "Freed " in said, said
+    assert hub_machine.run(("find", "/opt/hub/cache", "-mindepth", "2", "-not", "-user", "hubd-build")).out == ""
+    hub_machine.run(("systemctl", "stop", "hubd"))  # a pass would clear old generations by itself
+    hub_machine.hubd("config", "set", f"environments.{KERNEL}.keep", "0")
+    looked = hub_machine.hubd("env", "gc", "--dry-run").out
+    assert f"stays: {KERNEL}, generation 1, as 1 program uses it" in looked and "would go: " in looked, looked
+    found = told(hub_machine, "gc")
+    assert [each["path"] for each in found["kept"]] == [prefix(1).strip()], found
+    assert prefix(2).strip() in [each["path"] for each in found["removed"] if each["gone"]] and found["freed"] > 10**6, found
+    assert kernel.run(WHERE) == prefix(1), "what runs keeps what it has"
+    kernel.stop()
+    hub_machine.wait_until(lambda: not told(hub_machine, "gc")["kept"], "the kernel to be gone")
+    shown = told(hub_machine, "show", KERNEL)
+    assert [each["number"] for each in shown["generations"]] == [shown["generation"]], shown
+    hub_machine.hubd("config", "unset", f"environments.{KERNEL}.keep")
+    hub_machine.run(("systemctl", "start", "hubd"))
+    hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
+    assert "7" in server.run("import toolz; print(7)", KERNEL)
     assert hub_machine.changes() == []

@@ -17,6 +17,7 @@ from hubd.errors import CommandFailed, HubdError
 from hubd.host import Host, files
 from hubd.host.accounts import Account
 from hubd.host.commands import Result
+from hubd.host.host import Running
 from hubd.host.init import UnitState
 from hubd.host.web import Answer
 from hubd.layout import Layout
@@ -181,7 +182,9 @@ class FakeWeb:
 class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
-    __slots__ = ("accounts", "commands", "holding", "init", "listening", "now", "processes", "replaced", "said", "slept", "web")
+    __slots__ = (
+        "accounts", "commands", "holding", "init", "kernels", "listening", "now", "processes", "replaced", "said", "slept", "web",
+    )  # fmt: skip
 
     commands: FakeCommands  # type: ignore[assignment]
     accounts: FakeAccounts  # type: ignore[assignment]
@@ -195,6 +198,7 @@ class FakeHost(Host):
         self.slept: list[float] = []
         self.now = 1_700_000_000.0
         self.processes: dict[Path, int] = {}
+        self.kernels: dict[Path, int] = {}
         self.listening: dict[int, frozenset[int]] = {}
         self.holding: set[tuple[int, int]] = set()
         self.replaced: dict[Path, int] = {}
@@ -205,6 +209,10 @@ class FakeHost(Host):
 
     def processes_using(self, folder: Path) -> int:
         return self.processes.get(folder, 0)
+
+    def running_from(self, folder: Path) -> Running:
+        kernels = self.kernels.get(folder, 0)
+        return Running(kernels, max(0, self.processes.get(folder, 0) - kernels))
 
     def listeners(self, port: int) -> frozenset[int]:
         hub = self.accounts.get("hubd-hub")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,13 +35,17 @@ environments:
 
 
 class Machine:
-    """host: the fake. slow: jobs do not end by themselves. people, groups: what the hub's API tells."""
+    """host: the fake. slow: jobs do not end by themselves. people, groups: what the hub's API tells.
+
+    cleaned: hears of each package cache that a job cleans.
+    """
 
     def __init__(self, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host, self.layout, self.slow = host, host.layout, False
         self.people: dict[str, bool] = {}
         self.groups: dict[str, set[str]] = {}
         self.events: list[Event] = []
+        self.cleaned: Callable[[Path], object] = lambda cache: None
         self._next = {True: 100, False: 1000}
         for name in ("SUDOERS", "COMMAND", "ENV_COMMAND"):
             path = host.layout.prefix.parent / "etc" / name.lower()
@@ -90,6 +95,11 @@ class Machine:
         if not program.name.startswith("hubd-job-") or self.slow:
             return
         spec = json.loads(Path(program.argv[-1]).read_text())
+        if spec["do"] == "clean":
+            self.cleaned(Path(spec["cache"]))
+            result_path(self.layout, spec["job"]).write_text(json.dumps({"state": "done"}))
+            self.host.init.units.pop(program.name)
+            return
         programs = Path(spec["prefix"]) / "bin"
         programs.mkdir(exist_ok=True)
         for name in ("python", "R", "jupyterhub-singleuser"):

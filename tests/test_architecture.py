@@ -101,6 +101,7 @@ LONGER_FILES = {"bootstrap.py": "one file by design: it is fetched alone"}
 
 # Who may speak of one, each with its reason.
 DRY_RUNS = {
+    "hubd/cli/env_gc.py": "it goes beyond what a pass does: no plan tells of package caches and of what killed work left",
     "hubd/tools/uv.py": "uv's own: what it would add to conda's packages is how the pip part is solved",
 }
 

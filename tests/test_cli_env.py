@@ -15,6 +15,7 @@ from hubd.cli.env_look import list_lines, show_lines, why_lines
 from hubd.cli.env_names import complete_environment
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
+from hubd.tools.lock import SAVED, Lock, lock_text
 from hubd.words import about, day, table
 
 
@@ -58,6 +59,16 @@ def test_show(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, "env", "show", "science", "--json"))
     assert [each["number"] for each in found["generations"]] == [2, 1]
     assert found["generations"][0]["disk"]["own"] > 0
+
+
+def test_show_tells_what_each_generation_brought(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    machine.settle()
+    for number, version in ((1, "2.3"), (2, "2.4")):
+        pins = (f"numpy=={version} --hash=sha256:{'a' * 64}",)
+        (machine.layout.envs / f"science/{number}" / SAVED).write_text(lock_text(Lock(manager="uv", platform="x-y", pip=pins)))
+    assert "  generation 1 → 2: numpy 2.3 → 2.4\n" in said(capsys, "env", "show", "science")
+    assert "science: generation 2 → 1: numpy 2.4 → 2.3\n" in said(capsys, "env", "rollback", "science")
 
 
 def test_why(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,6 +176,7 @@ def test_build_anew(machine: Machine, capsys: pytest.CaptureFixture[str]) -> Non
 
 BUILT: list[tuple[dict[str, object], list[str]]] = [
     ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
+    ({"generation": 3, "difference": "numpy 2.3 → 2.4"}, ["geo: generation 2 → 3: numpy 2.3 → 2.4"]),
     ({}, ["geo: right", "Follow it: hubd logs -f job-env-geo"]),
     ({"trouble": {"what": "no numpy", "why": "of its pin", "fix": ""}},
      ["✗ no numpy", "  because of its pin", "All of it: hubd env why geo"]),
@@ -198,8 +210,10 @@ def test_of_one_build_only_its_own_phases_are_shown(capsys: pytest.CaptureFixtur
 WAYS: list[tuple[dict[str, object], list[str]]] = [
     ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
     ({"generation": 1, "programs": 3}, ["geo: generation 2 → 1; 3 programs that run keep generation 2 until the end"]),
+    ({"generation": 1, "programs": 1, "difference": "+1"},
+     ["geo: generation 2 → 1: +1; 1 program that runs keeps generation 2 until the end"]),
     ({"state": "building", "say": "building: solving"}, ["geo: generation 2 stays", "building: building: solving"]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("found", "lines"), WAYS)

@@ -47,7 +47,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build", "clear"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED

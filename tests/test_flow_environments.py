@@ -17,12 +17,11 @@ from hubd.flow.environments import short, whole
 from hubd.flow.rebuild import ask
 from hubd.flow.values import Gap
 from hubd.host.init import UnitState
-from hubd.jobs.environment import LOCK
 from hubd.resources.base import Progress, Step
 from hubd.resources.environment import Environment
 from hubd.resources.generation import MARK, Generation, Generations
 from hubd.resources.job import FIRST_RETRY, result_path
-from hubd.tools.lock import Lock, lock_text
+from hubd.tools.lock import SAVED, Lock, lock_text
 
 
 @pytest.fixture
@@ -117,17 +116,17 @@ def test_a_file_that_cannot_be_read_hides_nothing_that_is_in_place(machine: Mach
 def test_one_environment_with_its_generations(machine: Machine) -> None:
     generations = Generations(folder=machine.layout.envs / "science", link=machine.layout.envs / "science/current")
     lock = lock_text(Lock(manager="uv", platform="linux-64", python="3.12", pip=(f"numpy==2.3 --hash=sha256:{'a' * 64}",)))
-    (generations.path(1) / LOCK).write_text(lock)
+    (generations.path(1) / SAVED).write_text(lock)
     machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
     machine.settle()
-    (generations.path(2) / LOCK).symlink_to(generations.path(1) / LOCK)
+    (generations.path(2) / SAVED).symlink_to(generations.path(1) / SAVED)
     machine.host.processes[generations.path(1)] = 3
     new, old = whole(machine.host, "science")["generations"]
     assert (new["number"], new["on"], new["asked"], new["programs"]) == (2, True, True, 0)
     assert (old["number"], old["on"], old["asked"], old["programs"]) == (1, False, False, 3)
     assert old["lock"] == {"platform": "linux-64", "python": "3.12", "conda": 0, "pip": 1}
     assert new["lock"]["pip"] == 0, "a lock that is a link is not followed"
-    (generations.path(1) / LOCK).write_text("conda:\n  - '\x1b[2J'\n")
+    (generations.path(1) / SAVED).write_text("conda:\n  - '\x1b[2J'\n")
     told = whole(machine.host, "science")["generations"][1]["lock"]
     assert told == {"platform": "", "python": "", "conda": 0, "pip": 0}, "of a lock that a build made up nothing is shown"
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from hubd.host.accounts import Accounts
-from hubd.host.host import Host, has_systemd, local_host
+from hubd.host.host import Host, Running, _Program, has_systemd, local_host
 from hubd.host.processes import Processes
 from hubd.host.systemd import Systemd
 from hubd.layout import Layout
@@ -94,3 +94,34 @@ def test_who_uses_a_folder(tmp_path: Path) -> None:
     used: Host = local_host(Layout(tmp_path), systemd=False)
     assert used.processes_using(Path(sys.executable).resolve().parent) >= 1
     assert used.processes_using(tmp_path) == 0
+
+
+KERNEL = b"/home/ada/.local/share/jupyter/runtime/kernel-5f.json"
+PROGRAMS = [
+    # command line, file; whether it uses /e/geo/7, and whether it is a kernel
+    (b"/e/geo/7/bin/python\0-m\0ipykernel_launcher\0-f\0" + KERNEL + b"\0", b"/e/geo/7/bin/python3.12", True, True),
+    (b"/e/geo/7/bin/python\0-m\0ipykernel_launcher\0-f\0" + KERNEL + b"\0", b"/usr/bin/python3.11", True, True),
+    (b"/e/geo/7/lib/R/bin/exec/R\0--slave\0-e\0IRkernel::main()\0--args\0" + KERNEL, b"/e/geo/7/lib/R/bin/exec/R", True, True),
+    (b"python\0script.py\0", b"/e/geo/7/bin/python3.12", True, False),
+    (b"/e/geo/7/bin/gdalinfo\0/data/kernel-density/x.json\0", b"", True, False),
+    (b"/e/geo/77/bin/python\0-f\0" + KERNEL, b"/e/geo/77/bin/python", False, True),
+    (b"", b"", False, False),
+]
+
+
+def test_programs_are_counted_once_and_kernels_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [_Program(command, path) for command, path, _, _ in PROGRAMS]
+    asked: list[int] = []
+    monkeypatch.setattr("hubd.host.host._programs", lambda: asked.append(1) or iter(found))
+    host, geo = local_host(Layout(tmp_path), systemd=False), Path("/e/geo/7")
+    assert [each.uses(geo) for each in found] == [uses for *_, uses, _ in PROGRAMS]
+    assert [each.is_kernel for each in found] == [kernel for *_, kernel in PROGRAMS]
+    assert host.processes_using(geo) == 5
+    asked.clear()
+    assert host.running_from(geo) == Running(kernels=3, others=2)
+    found.clear()
+    assert host.running_from(geo) == Running(kernels=3, others=2), "read once, however many environments ask"
+    assert len(asked) == 1
+    assert host.processes_using(geo) == 0, "what decides is always looked at anew"
+    host.forget()
+    assert host.running_from(geo) == Running()

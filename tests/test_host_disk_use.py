@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hubd.host.disk_use import DiskUse, disk_use
+from hubd.host.disk_use import DiskUse, disk_use, free_space
 
 
 def taken(*paths: Path) -> int:
@@ -42,3 +43,16 @@ def test_what_is_gone_or_closed_is_no_error(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "closed").mkdir()
     monkeypatch.setattr(os, "scandir", closed)
     assert disk_use([tmp_path]).unread == 1
+
+
+def test_free_space_is_that_where_a_folder_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or SimpleNamespace(f_bavail=5, f_frsize=4096))
+    assert free_space(tmp_path / "not/yet") == 5 * 4096
+    assert asked == [tmp_path]
+
+    def fail(path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "statvfs", fail)
+    assert free_space(tmp_path) is None

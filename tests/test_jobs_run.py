@@ -707,6 +707,18 @@ def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> No
     assert "The environment science is shared" in (rig.prefix / STARTUP).read_text()
 
 
+def test_the_mark_tells_what_was_asked_for_and_how_large_it_is(rig: Rig) -> None:
+    solves(rig)
+    assert rig.run(pip=["cowsay"]) == 0
+    mark = json.loads((rig.prefix / ".mark").read_text())
+    assert mark["packages"] == ["python=3.12", "ipykernel", "numpy=2", "cowsay"]
+    assert mark["size"] > 0
+    assert rig.run(packages=["x" * 300] * 400) == 0
+    assert json.loads((rig.prefix / ".mark").read_text())["packages"] is None, "a mark that is too long would not count"
+    assert rig.run(lock=UV_LOCK, packages=[]) == 0
+    assert json.loads((rig.prefix / ".mark").read_text())["packages"] is None
+
+
 def test_a_notebook_of_ones_own_need_not_print_42(rig: Rig) -> None:
     assert rig.run(notebook="n.ipynb") == 0
     assert json.loads(rig.commands.options[-1]["stdin"])["answer"] == ""

@@ -66,6 +66,26 @@ FOLDERS: list[tuple[Any, dict[str, int]]] = [
 ]
 
 
+NOTED: list[tuple[Any, Any, tuple[Any, int]]] = [
+    (["numpy=2", "x\x1b[2J\n"], 5, (("numpy=2", "x"), 5)),
+    ([], 0, ((), 0)),
+    (None, None, (None, 0)),
+    ("numpy", "5", (None, 0)),
+    (["numpy", 7], -1, (None, 0)),
+    (["x"] * 5001, 10**15, (None, 0)),
+    (["y" * 300], 1.5, (("y" * 199 + "…",), 0)),
+]
+
+
+@pytest.mark.parametrize(("packages", "size", "read"), NOTED)
+def test_what_a_mark_says_of_packages_and_size_is_taken_with_care(
+    science: Generations, packages: Any, size: Any, read: tuple[Any, int]
+) -> None:
+    finish(science, 1, packages=packages, size=size)
+    found = science.read(1)
+    assert found is not None and (found.packages, found.size) == read
+
+
 @pytest.mark.parametrize(("said", "read"), FOLDERS)
 def test_only_folders_inside_are_looked_at(science: Generations, said: Any, read: dict[str, int]) -> None:
     finish(science, 1, sealed=said)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from hubd.cli.env_change import build, rollback
+from hubd.cli.env_gc import gc
+from hubd.cli.env_lock import diff, export, lock
 from hubd.cli.env_look import list_environments, show, why
 from hubd.cli.env_own import create, publish
 
 env_commands = click.Group(
     "env",
-    help="Look at environments, go back to an older generation, build anew, make your own.",
-    commands=(build, create, list_environments, publish, rollback, show, why),
+    help="Look at environments, compare and write down generations, go back to an older one, build anew, make your own.",
+    commands=(build, create, diff, export, gc, list_environments, lock, publish, rollback, show, why),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hubd.cli.client import daemon_answers, talk
-from hubd.cli.env_names import answered, complete_environment
+from hubd.cli.env_names import answered, complete_environment, complete_generation
 from hubd.cli.passes import Progress, make_here
 from hubd.errors import ExitCode
 from hubd.layout import Layout
@@ -22,7 +22,8 @@ Told = Mapping[str, Any]
 
 @click.command()
 @click.argument("name", shell_complete=complete_environment)
-@click.option("--to", type=click.IntRange(1), help="The number of a generation, as `hubd env show` has it.")
+@click.option("--to", type=click.IntRange(1), shell_complete=complete_generation,
+              help="The number of a generation, as `hubd env show` has it.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Forward again, to what config.yaml asks for.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
@@ -113,7 +114,7 @@ def build_lines(found: Told) -> Iterator[str]:
         yield from error_lines(found["trouble"])
         yield f"All of it: hubd env why {found['name']}"
     elif found["generation"] != found["before"] and found["state"] == "right":
-        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}"
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}"
     else:
         yield f"{found['name']}: {found['state']}{', ' if found['say'] else ''}{found['say']}"
         yield f"Follow it: hubd logs -f job-env-{found['name']}"
@@ -130,13 +131,18 @@ def rollback_lines(found: Told) -> Iterator[str]:
         yield f"{found['unchanged']}; nothing changed."
         return
     if found["before"] != found["generation"]:
-        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_kept(found)}"
+        yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}{_kept(found)}"
     else:
         yield f"{found['name']}: generation {found['generation']} stays"
     if found["state"] == "rolled back":
         yield f"Forward again: hubd env rollback {found['name']} --undo"
     elif found["say"]:
         yield f"{found['state']}: {found['say']}"
+
+
+def _changed(found: Told) -> str:
+    """What became different; a daemon that was not restarted yet does not tell it."""
+    return f": {found['difference']}" if found.get("difference") else ""
 
 
 def _kept(found: Told) -> str:

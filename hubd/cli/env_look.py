@@ -108,6 +108,9 @@ def show_lines(found: Told) -> Iterator[str]:
         yield "  nothing is built yet"
         return
     yield from (f"  {line}" for line in table(rows))
+    for each in found["generations"]:
+        if each.get("difference"):
+            yield f"  generation {each['before']} → {each['number']}: {each['difference']}"
     yield "  OWN is free when a generation goes; SHARED has a name in the package cache or in another generation, too."
 
 

@@ -30,6 +30,22 @@ def complete_environment(ctx: click.Context, _: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
+def complete_generation(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The finished generations of the environment that is named already, the newest first."""
+    from click.shell_completion import CompletionItem
+
+    from hubd.flow.saved_locks import generations_of
+
+    # After an option that lacks its value yet, click leaves what was typed before where it is.
+    name = ctx.params.get("name") or next(iter(ctx.args), "")
+    try:
+        found = generations_of(ctx.obj.layout, str(name)).finished()
+    except (HubdError, OSError):  # completion has nobody to tell
+        return []
+    numbers = (str(each.number) for each in found)
+    return [CompletionItem(number) for number in numbers if number.startswith(incomplete)]
+
+
 def environments(layout: Layout, name: str = "") -> dict[str, Any]:
     """What the daemon tells of all environments, or of one.
 

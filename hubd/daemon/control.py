@@ -10,7 +10,7 @@ from typing import Any
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
-from hubd.flow import environments, rebuild, record, rollback, status
+from hubd.flow import clearing, environments, rebuild, record, rollback, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
@@ -45,7 +45,7 @@ class Control:
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
                 "environments": self._environments, "rollback": self._rollback,
-                "build": self._build,
+                "build": self._build, "clear": self._clear,
             }  # fmt: skip
             verb = request.get("do")
             if not isinstance(verb, str) or verb not in verbs:
@@ -101,6 +101,15 @@ class Control:
             return
         code, told = rebuild.came_out(host, asked)
         yield _done(code, told)
+
+    def _clear(self, request: Message) -> Iterator[Message]:
+        work = clearing.clear(self._make_host(), act=bool(request.get("act")))
+        while True:
+            try:
+                yield {"event": asdict(next(work))}
+            except StopIteration as ended:
+                yield _done(*clearing.came_out(ended.value))
+                return
 
     def _pass(self, reason: str, wait: Wait = lambda running: False) -> Generator[Message, None, Ended]:
         """Ask for a pass and tell what happens in it, and in those after it for as long as `wait` says so of its jobs."""

@@ -112,6 +112,8 @@ def _close(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
         return Outcome(resource.id, Result.RIGHT)
     for step in gap.steps:
         work.tell(Event("step", resource.id, step.say))
+        for words in gap.forecast.says if gap.forecast and step is gap.steps[0] else ():
+            work.tell(Event("say", resource.id, words))
         step.do(work.host)
     left = gap_of(resource, look(work.host, resource)) if gap.steps else gap
     said = "; ".join(step.say for step in gap.steps)

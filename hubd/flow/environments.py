@@ -17,14 +17,16 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Gap
 from hubd.hooks import Wanted
 from hubd.host import Host, files
+from hubd.layout import Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations
 from hubd.resources.job import job_unit, next_try, observe_job
 from hubd.resources.kernel import Kernel
+from hubd.resources.saved_lock import difference_between, saved_lock
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
-from hubd.tools.lock import LOCK, LONGEST_LOCK, Lock, parse_lock
+from hubd.tools.lock import Lock
 from hubd.words import named
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
@@ -44,7 +46,8 @@ def whole(host: Host, name: str) -> dict[str, Any]:
     one = next((each for each in found if each.name == name), None)
     if one is None:
         raise unknown(name, [each.name for each in found if each.name != OWN])
-    generations = [_generation(host, each, one) for each in one.finished]
+    older = (*one.finished[1:], None)
+    generations = [_generation(host, each, one, before) for each, before in zip(one.finished, older, strict=False)]
     return {**told(one), "generations": generations, "trouble": _story(host, one), "notes": [note] if note else []}
 
 
@@ -88,6 +91,13 @@ def chosen_environment(host: Host, name: str) -> Environment:
     if environment is None:
         raise HubdError(f"nothing of {name} is built yet", why="it is not decided whether conda or uv builds it")
     return environment
+
+
+def changed(layout: Layout, name: str, before: int, after: int) -> str:
+    """What is different in one generation of an environment from another, in short; empty where that cannot be told."""
+    folder = layout.envs / name
+    generations = Generations(folder=folder, link=folder / "current")
+    return difference_between(generations.read(before), generations.read(after))
 
 
 def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
@@ -159,7 +169,7 @@ def _lacks(host: Host, environment: Environment, resources: Mapping[str, Resourc
             yield need, gap.error
 
 
-def _generation(host: Host, generation: Generation, seen: Observed) -> dict[str, Any]:
+def _generation(host: Host, generation: Generation, seen: Observed, before: Generation | None) -> dict[str, Any]:
     lock = _lock(generation)
     return {
         "number": generation.number,
@@ -171,13 +181,15 @@ def _generation(host: Host, generation: Generation, seen: Observed) -> dict[str,
         "asked": bool(seen.digest) and generation.digest == seen.digest,
         "programs": host.processes_using(generation.path),
         "lock": {"platform": lock.platform, "python": lock.python, "conda": len(lock.conda), "pip": len(lock.pip)},
+        "before": before.number if before else None,
+        "difference": difference_between(before, generation),
     }
 
 
 def _lock(generation: Generation) -> Lock:
-    """The saved lock of a generation; an empty one where there is none that can be read: a build may have written anything."""
+    """The saved lock of a generation; an empty one where there is none that can be used."""
     try:
-        return parse_lock((files.read(generation.path / LOCK, follow=False, most=LONGEST_LOCK) or b"").decode(errors="replace"))
+        return saved_lock(generation)
     except HubdError:
         return Lock(manager="", platform="")
 

@@ -29,7 +29,7 @@ def gap_of(resource: Resource, seen: Any, *, removal: bool = False) -> Gap | Non
         return Gap(resource, error=seen, removal=removal)
     try:
         if steps := resource.steps(seen):
-            return Gap(resource, steps=steps, removal=removal)
+            return Gap(resource, steps=steps, removal=removal, forecast=resource.forecast(seen))
         if progress := resource.progress(seen):
             return Gap(resource, progress=progress, error=progress.error, removal=removal)
     except Exception as error:  # noqa: BLE001  # a bug in one resource, perhaps a plugin's, must not end the pass

@@ -7,7 +7,7 @@ from typing import Any
 
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.environment_states import told, trouble_of
-from hubd.flow.environments import chosen_environment, observed
+from hubd.flow.environments import changed, chosen_environment, observed
 from hubd.host import Host
 from hubd.resources import choices
 from hubd.resources.job import forget_failures
@@ -46,4 +46,6 @@ def came_out(host: Host, asked: BuildAsked) -> tuple[ExitCode, dict[str, Any]]:
     seen = observed(host, asked.name)
     trouble = trouble_of(seen)
     words = {"what": trouble.what, "why": trouble.why, "fix": trouble.fix} if trouble else None
-    return ExitCode.FAILED if trouble else ExitCode.DONE, {**told(seen), "before": asked.before, "trouble": words}
+    difference = changed(host.layout, asked.name, asked.before, seen.current)
+    found = {**told(seen), "before": asked.before, "difference": difference, "trouble": words}
+    return ExitCode.FAILED if trouble else ExitCode.DONE, found

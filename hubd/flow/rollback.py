@@ -7,7 +7,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.environment_states import told
-from hubd.flow.environments import chosen_environment, observed
+from hubd.flow.environments import changed, chosen_environment, observed
 from hubd.flow.rollback_choice import Before, Choice, choice
 from hubd.host import Host
 from hubd.resources import choices
@@ -62,4 +62,6 @@ def came_out(host: Host, decided: Decided) -> dict[str, Any]:
         )
     left = host.layout.envs / decided.name / str(decided.before)
     programs = host.processes_using(left) if decided.before and decided.before != seen.current else 0
-    return {**now, "before": decided.before, "programs": programs, "unchanged": decided.choice.unchanged}
+    difference = changed(host.layout, decided.name, decided.before, seen.current)
+    more = {"programs": programs, "difference": difference, "unchanged": decided.choice.unchanged}
+    return {**now, "before": decided.before, **more}

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.plugin_loader import Broken
-from hubd.resources.base import Progress, Resource, Step
+from hubd.resources.base import Forecast, Progress, Resource, Step
 
 
 class Result(enum.StrEnum):
@@ -36,13 +36,14 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One resource that is not right. removal: it is there to take something away."""
+    """One resource that is not right. removal: it is there to take something away. forecast: what its steps will bring."""
 
     resource: Resource
     steps: tuple[Step, ...] = ()
     progress: Progress | None = None
     error: HubdError | None = None
     removal: bool = False
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True)

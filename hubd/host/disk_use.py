@@ -63,3 +63,13 @@ def disk_use(folders: Iterable[Path]) -> DiskUse:
     own = sum(size for size, names, met in walk.files.values() if met >= names)
     shared = sum(size for size, names, met in walk.files.values() if met < names)
     return DiskUse(own + walk.folders, shared, walk.unread)
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes that may still be written where `folder` is, or will be; None where that cannot be told."""
+    there = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
+    try:
+        found = os.statvfs(there)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

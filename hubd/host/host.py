@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,11 +37,13 @@ class Host:
     ticks: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = field(default=lambda words: None)
+    _running: tuple[_Program, ...] | None = field(default=None, repr=False)
 
     def forget(self) -> None:
         """The next look is at the machine as it is then."""
         self.accounts.forget()
         self.init.forget()
+        self._running = None
 
     def listeners(self, port: int) -> frozenset[int]:
         """The numbers of the accounts whose sockets get what is sent to 127.0.0.1 at a port; 0 is root, and so systemd."""
@@ -62,8 +66,39 @@ class Host:
 
     def processes_using(self, folder: Path) -> int:
         """How many processes run a program from `folder` or have its path on their command line."""
+        return sum(each.uses(folder) for each in _programs())
+
+    def running_from(self, folder: Path) -> Running:
+        """The same, told apart, as it was when first asked since `forget`: for telling, and never for deciding what may go."""
+        if self._running is None:
+            self._running = tuple(_programs())
+        found = [each.is_kernel for each in self._running if each.uses(folder)]
+        return Running(kernels=sum(found), others=len(found) - sum(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How many programs there are. kernels: those that notebooks run on. others: shells, scripts and the like."""
+
+    kernels: int = 0
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """command: its command line. path: its file; empty where this account may not know it."""
+
+    command: bytes
+    path: bytes
+
+    def uses(self, folder: Path) -> bool:
         needle = os.fsencode(f"{folder}/")
-        return sum(needle in command for command in _command_lines())
+        return needle in self.command or needle in self.path
+
+    @property
+    def is_kernel(self) -> bool:
+        # Whatever its language, a kernel is told by a file of this name where to listen.
+        return re.search(rb"/kernel-[^/\0]*\.json(?:\0|$)", self.command) is not None
 
 
 def _used(pid: int) -> list[str]:
@@ -78,14 +113,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _command_lines() -> Iterator[bytes]:
+def _programs() -> Iterator[_Program]:
     for name in files.children(Path("/proc")):
         if name.isdigit():
             try:
-                yield Path(f"/proc/{name}/cmdline").read_bytes()
-                yield os.fsencode(os.readlink(f"/proc/{name}/exe"))
+                command = Path(f"/proc/{name}/cmdline").read_bytes()
             except OSError:
                 continue
+            path = b""
+            with contextlib.suppress(OSError):
+                path = os.fsencode(os.readlink(f"/proc/{name}/exe"))
+            yield _Program(command, path)
 
 
 def has_systemd() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import files
+from hubd.host.disk_use import disk_use
 from hubd.jobs import damage
 from hubd.jobs.activation import activation
 from hubd.jobs.asked import asked
@@ -21,7 +22,10 @@ from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
-from hubd.tools.lock import LOCK, Lock, lock_text
+from hubd.tools.lock import SAVED, Lock, lock_text
+
+# Characters of the packages asked for that a mark tells.
+LONGEST_LIST = 100_000
 
 # What each manager does: put what the specification asks for into the empty folder and tell exactly what that was, or raise
 # HubdError with the cause.
@@ -63,7 +67,7 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
         refuse_changes(prefix, work.spec["environment"])
         variables = activation(work, prefix)
         prove(work, prefix, variables)
-    files.write_atomic(prefix / LOCK, lock_text(installed).encode(), mode=0o644)
+    files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
     _mark(work, prefix, variables, seal(prefix))
 
 
@@ -82,6 +86,12 @@ def _cache_alone(work: Work) -> Iterator[None]:
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:
     """The last thing of a build: whoever finds it finds a whole generation."""
     said = {"digest": work.spec["built_for"], "number": work.spec["number"], "manager": work.spec["manager"]}
-    mark = {**said, "built": int(time.time()), "activation": dict(activation), "sealed": dict(sealed)}
+    asked_for = [*work.spec["packages"], *work.spec["pip"]]
+    # A mark that is too long is read by nobody, and then the build does not count.
+    tellable = len(json.dumps(asked_for)) < LONGEST_LIST and not (work.lock or work.spec["requirements"])
+    listed = asked_for if tellable else None
+    use = disk_use([prefix])
+    mark = {**said, "built": int(time.time()), "activation": dict(activation), "sealed": dict(sealed), "packages": listed,
+            "size": use.own + use.shared}  # fmt: skip
     files.write_atomic(prefix / work.spec["mark"], json.dumps(mark).encode() + b"\n", mode=0o444)
     prefix.chmod(0o555)

@@ -18,7 +18,7 @@ from hubd.jobs.environment import MANAGERS
 from hubd.jobs.records import installed
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
-from hubd.tools.lock import LOCK, Lock, lock_text, parse_lock
+from hubd.tools.lock import SAVED, Lock, lock_text, parse_lock
 from hubd.words import named, size
 
 
@@ -40,7 +40,7 @@ def make(work: Work) -> None:
         prefix.mkdir()
         try:
             found = MANAGERS[work.spec["manager"]](asked(work), prefix)
-            files.write_atomic(prefix / LOCK, lock_text(found).encode(), mode=0o644)
+            files.write_atomic(prefix / SAVED, lock_text(found).encode(), mode=0o644)
         except BaseException:
             files.clear(prefix)
             raise
@@ -100,7 +100,7 @@ def write_lock(work: Work) -> None:
 def _made_by(prefix: Path) -> str:
     """conda or rattler; conda where nobody says."""
     with contextlib.suppress(HubdError, UnicodeDecodeError):
-        if parse_lock((files.read(prefix / LOCK) or b"").decode()).manager == "rattler":
+        if parse_lock((files.read(prefix / SAVED) or b"").decode()).manager == "rattler":
             return "rattler"
     return "conda"
 

@@ -14,12 +14,13 @@ from hubd.host import files
 from hubd.host.commands import Commands
 from hubd.host.processes import handed_on
 from hubd.host.web import Web
-from hubd.jobs import conda, environment, own
+from hubd.jobs import clean, conda, environment, own
 from hubd.jobs.work import Work
 
 JOBS: Mapping[str, Callable[[Work], None]] = {
     "environment": environment.build,
     "conda": conda.install,
+    "clean": clean.clean,
     "own": own.make,
     "own-lock": own.write_lock,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from hubd.hooks import Wanted, hookimpl
-from hubd.layout import EVERYONE
+from hubd.layout import EVERYONE, SERVER_LABEL
 from hubd.parts.environments import conda_prefix, job_limits, own_manager
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
@@ -16,14 +16,12 @@ from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.limits import ServerLimits
 from hubd.resources.switch import Switch
 
-LABEL = "server-"
-
 
 @hookimpl
 def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     layout, limits, audiences = wanted.layout, wanted.config.limits, wanted.config.people.audiences
     listed = wanted.facts.get("server-list", {})
-    generations = Generations(folder=layout.versions, label=LABEL, link=layout.server)
+    generations = Generations(folder=layout.versions, label=SERVER_LABEL, link=layout.server)
     environment = Environment(
         environment="server",
         generations=generations,

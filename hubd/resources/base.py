@@ -35,6 +35,14 @@ class Progress:
     job: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the steps of a resource will bring, for whoever reads a plan. says: sentences. told: the same as JSON values."""
+
+    says: tuple[str, ...]
+    told: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource(abc.ABC):
     """One thing that hubd keeps right.
@@ -73,6 +81,10 @@ class Resource(abc.ABC):
 
     def progress(self, seen: Any) -> Progress | None:
         """Why there is no step although it is not right: a job under way, or a failure that waits. Pure."""
+        return None
+
+    def forecast(self, seen: Any) -> Forecast | None:
+        """What its steps will bring besides what they say themselves. Asked only where there are steps. Pure."""
         return None
 
     def memo(self) -> Memo | None:

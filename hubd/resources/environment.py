@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
-from hubd.resources.base import Memo, Progress, Resource, Step
-from hubd.resources.generation import MARK, Asked, Generations, remover
+from hubd.host.disk_use import free_space
+from hubd.host.host import Running
+from hubd.resources.base import Forecast, Memo, Progress, Resource, Step
+from hubd.resources.generation import MARK, Asked, Generation, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.resources.saved_lock import difference_from
+from hubd.tools.build_forecast import BuildForecast, asked_change
 from hubd.tools.job_limits import USUAL, JobLimits
-from hubd.tools.lock import LOCK, LONGEST_LOCK, parse_lock
+from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
 from hubd.tools.notebook import Notebook
 
 NOTHING = Notebook("")
+NOBODY = Running()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +41,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SeenEnvironment:
-    """job: how its build is. lost: what is gone of the newest build."""
+    """job: how its build is. lost: what is gone of the newest build. present: the generation in use, where a build is to begin.
+
+    locked: the difference in versions from that one, where a lock says what will be built. running: what runs from it.
+    free: bytes on the disk.
+    """
 
     job: SeenJob
     lost: str = ""
+    present: Generation | None = None
+    locked: str = ""
+    running: Running = NOBODY
+    free: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +122,38 @@ class Environment(Resource):
         lost = [each.lost(self.asked.programs) for each in self.generations.right(self.asked)]
         whole = "" in lost
         job = observe_job(host, self.job, complete=whole, digest=self.digest, limits=self.limits)
-        return SeenEnvironment(job, lost="" if whole else next(iter(lost), ""))
+        seen = SeenEnvironment(job, lost="" if whole else next(iter(lost), ""))
+        return self._with_present(host, seen) if self._is_to_begin(seen) else seen
+
+    def _is_to_begin(self, seen: SeenEnvironment) -> bool:
+        return not (seen.job.complete or seen.job.going or self.refused) and is_due(seen.job)
+
+    def _with_present(self, host: Host, seen: SeenEnvironment) -> SeenEnvironment:
+        """What a plan tells of a build: looked at only where there is one to begin."""
+        present = self.generations.current()
+        if present is None:
+            return seen
+        text = self.source.text if self.source and self.source.kind == "lock" else ""
+        return replace(
+            seen, present=present, locked=difference_from(present, text) if text else "",
+            running=host.running_from(present.path), free=free_space(self.generations.folder),
+        )  # fmt: skip
+
+    def forecast(self, seen: SeenEnvironment) -> Forecast | None:
+        present = seen.present
+        if present is None:
+            return None
+        # What a lock, a file behind an address or a locked list asks for is not written here.
+        known = present.packages is not None and not self.source and self.requirements is None
+        told = BuildForecast(
+            environment=self.environment, generation=present.number,
+            asked=asked_change(present.packages or (), (*self.packages, *self.pip)) if known else None, locked=seen.locked,
+            kernels=seen.running.kernels, others=seen.running.others, disk=present.size, free=seen.free,
+        )  # fmt: skip
+        return Forecast(told.says, told.told)
 
     def steps(self, seen: SeenEnvironment) -> tuple[Step, ...]:
-        if seen.job.complete or seen.job.going or self.refused or not is_due(seen.job):
+        if not self._is_to_begin(seen):
             return ()
         count = len(self.packages) + len(self.pip)
         what = f"{count} packages" if count else "the locked list"
@@ -186,7 +227,7 @@ class Environment(Resource):
         numbers = (generations.switched_on(), *(each.number for each in generations.finished())) if self.frozen else ()
         for number in filter(None, numbers):
             with contextlib.suppress(HubdError, UnicodeDecodeError):
-                text = (files.read(generations.path(number) / LOCK, follow=False, most=LONGEST_LOCK) or b"").decode()
+                text = (files.read(generations.path(number) / SAVED, follow=False, most=LONGEST_LOCK) or b"").decode()
                 parse_lock(text)
                 return text
         return ""

@@ -14,12 +14,14 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Resource, Step
 from hubd.resources.job import job_unit
+from hubd.words import plain
 
 # Written by the build, last of all; without it a folder is only something that is not there yet.
 MARK = ".hubd-generation.json"
 # Builds run other people's code, so what a mark says is read with bounds.
 LONGEST_MARK = 256 * 1024
 MOST_FOLDERS = 50
+MOST_PACKAGES = 5000
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -30,7 +32,8 @@ class Generation:
 
     digest: of what was asked for. manager: what built it. built: when, in seconds since the epoch.
     activation: the variables that programs of this environment need. sealed: folders below `path`, and when each was changed
-    last at the end of the build, in nanoseconds.
+    last at the end of the build, in nanoseconds. packages: what was asked for, as it was written; None where nobody noted it.
+    size: bytes on the disk.
     """
 
     number: int
@@ -40,6 +43,8 @@ class Generation:
     built: float = 0.0
     activation: Mapping[str, str] = field(default_factory=dict)
     sealed: Mapping[str, int] = field(default_factory=dict)
+    packages: tuple[str, ...] | None = None
+    size: int = 0
 
     def lost(self, programs: tuple[str, ...]) -> str:
         """The first of these programs that is not there any more; empty when all are."""
@@ -112,7 +117,10 @@ class Generations:
         built = said.get("built")
         when = float(built) if isinstance(built, int | float) and 0 <= built < 10**12 else 0.0
         variables, folders = _variables(said.get("activation")), _folders(said.get("sealed"))
-        return Generation(number, path, **texts, built=when, activation=variables, sealed=folders)
+        size = said.get("size")
+        bytes_ = size if isinstance(size, int) and 0 <= size < 10**15 else 0
+        return Generation(number, path, **texts, built=when, activation=variables, sealed=folders,
+                          packages=_packages(said.get("packages")), size=bytes_)  # fmt: skip
 
     def switched_on(self) -> int:
         """The number of the one that is switched on, whether it is still there or not; 0 for none."""
@@ -155,6 +163,12 @@ def _variables(value: Any) -> dict[str, str]:
     return {
         name: text for name, text in value.items() if _VARIABLE.fullmatch(name) and isinstance(text, str) and "\0" not in text
     }
+
+
+def _packages(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or len(value) > MOST_PACKAGES or not all(isinstance(each, str) for each in value):
+        return None
+    return tuple(plain(each, 200) for each in value)
 
 
 def _folders(value: Any) -> dict[str, int]:

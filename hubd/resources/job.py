@@ -179,6 +179,21 @@ def forget_failures(host: Host, only: str = "") -> None:
                     files.remove(order_path(host.layout, job))
 
 
+def jobs_using(host: Host, cache: Path) -> tuple[str, ...]:
+    """The jobs under way that were started with that package cache."""
+    users = (job for job in orders(host.layout) if _order(host.layout, job).get("cache") == str(cache))
+    return tuple(job for job in users if host.init.look(job_unit(job)).is_going)
+
+
+def outcome_of(layout: Layout, job: str) -> HubdError | None:
+    """Why a job that is over came to no good end, for one that leaves no product; None where it did."""
+    report = read_report(result_path(layout, job))
+    if report.get("state") == "done":
+        return None
+    words = {key: str(report.get(key) or "") for key in ("why", "fix")}
+    return HubdError(str(report.get("what") or f"{job} ended without a word"), **words, retry=True)
+
+
 def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
     """Those of `jobs` that are under way, with what each does now."""
     going = (job for job in jobs if host.init.look(job_unit(job)).is_going)

@@ -8,18 +8,20 @@ from hubd.errors import HubdError
 from hubd.host import Host
 from hubd.resources.base import Resource, Step
 from hubd.resources.generation import Asked, Generations
+from hubd.resources.saved_lock import difference_between
 
 
 @dataclass(frozen=True, slots=True)
 class SeenSwitch:
     """current: the number of the generation that is switched on; 0 for none. chosen: of the one that should be.
 
-    used: how many programs run from the one that is to be left.
+    used: how many programs run from the one that is to be left. difference: in packages, from that one to the chosen.
     """
 
     current: int
     chosen: int
     used: int = 0
+    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +40,18 @@ class Switch(Resource):
 
     def observe(self, host: Host) -> SeenSwitch:
         current, chosen = self.generations.switched_on(), self.generations.chosen(self.asked)
-        leaving = current and current != chosen
-        return SeenSwitch(current, chosen, host.processes_using(self.generations.path(current)) if leaving else 0)
+        if not current or not chosen or current == chosen:  # of what is not built yet the environment tells
+            return SeenSwitch(current, chosen)
+        used = host.processes_using(self.generations.path(current))
+        difference = difference_between(self.generations.read(current), self.generations.read(chosen))
+        return SeenSwitch(current, chosen, used, difference)
 
     def steps(self, seen: SeenSwitch) -> tuple[Step, ...]:
         if seen.chosen and seen.chosen == seen.current:
             return ()
         which = f"its generation {seen.chosen}" if seen.chosen else "what is built"
-        return (Step(f"switch {self.environment} to {which}{_kept(seen)}", self._switch),)
+        change = f": {seen.difference}" if seen.difference else ""
+        return (Step(f"switch {self.environment} to {which}{change}{_kept(seen)}", self._switch),)
 
     def _switch(self, host: Host) -> None:
         chosen = self.generations.chosen(self.asked)

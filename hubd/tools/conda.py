@@ -36,6 +36,11 @@ def create_locked(conda: Path, prefix: Path, explicit: Path) -> Argv:
     return (str(conda / "bin/conda"), "create", "--json", "--yes", "--prefix", str(prefix), "--file", str(explicit))
 
 
+def clean(conda: Path) -> Argv:
+    """Take packages out of the cache that no environment has hard links to, and all archives; the index stays."""
+    return (str(conda / "bin/conda"), "clean", "--json", "--yes", "--packages", "--tarballs")
+
+
 def explicit_list(lock: Lock) -> str:
     """A lock's packages as conda reads them."""
     return "\n".join(["@EXPLICIT", *(package.line for package in lock.conda)]) + "\n"

@@ -11,8 +11,8 @@ from hubd.errors import HubdError
 from hubd.words import plain
 
 VERSION = 1
-# Its name in the folder of what it describes.
-LOCK = ".hubd-lock.yaml"
+# Its name beside the mark of a generation.
+SAVED = ".hubd-lock.yaml"
 # Bytes. Locks are read that a build may have written.
 LONGEST_LOCK = 8 * 1024 * 1024
 # More problems than that help nobody: it is another file.

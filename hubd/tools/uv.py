@@ -50,6 +50,21 @@ def install_locked(uv: Path, prefix: Path, requirements: Path, *, hashed: bool =
             "--no-deps", *strict, "--requirement", str(requirements))  # fmt: skip
 
 
+def prune(uv: Path) -> Argv:
+    """Take out of the cache what nothing in it refers to any more."""
+    return (str(uv), "cache", "prune")
+
+
+def clean(uv: Path, names: Iterable[str]) -> Argv:
+    """Take all versions of these packages out of the cache."""
+    return (str(uv), "cache", "clean", *names)
+
+
+def cache_name(name: str) -> str:
+    """How a package is called in the cache: as PyPI takes `-`, `_` and `.` for one."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _python(prefix: Path) -> str:
     return str(prefix / "bin/python")
 

@@ -1,0 +1,82 @@
+"""`hubd env gc`: what no environment needs any more is taken away, by the daemon, or here where none runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hubd.cli.client import daemon_answers, talk
+from hubd.cli.env_names import answered
+from hubd.cli.passes import Progress
+from hubd.errors import ExitCode
+from hubd.layout import Layout
+from hubd.words import about
+
+Told = Mapping[str, Any]
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would go; the plan tells nothing of package caches.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
+@click.pass_context
+def gc(ctx: click.Context, *, dry_run: bool, as_json: bool) -> None:
+    """Free disk space: old generations, leftovers of killed builds, and what no generation needs in the package caches.
+
+    What a program uses stays, and so do the generations that `keep` asks for.
+    """
+    layout: Layout = ctx.obj.layout
+    hear = (lambda event: None) if as_json else Progress().hear
+    if daemon_answers(layout):
+        code, found = talk(layout, {"do": "clear", "act": not dry_run}, hear)
+    else:
+        code, found = _clear_here(layout, hear, act=not dry_run)
+    answered(code, found)
+    for line in (json.dumps(found, indent=1),) if as_json else gc_lines(found):
+        click.echo(line)
+    ctx.exit(code)
+
+
+def _clear_here(layout: Layout, hear: Callable[[Told], None], *, act: bool) -> tuple[ExitCode, dict[str, Any]]:
+    from hubd.flow.clearing import came_out, clear
+    from hubd.host import local_host
+
+    work = clear(local_host(layout), act=act)
+    while True:
+        try:
+            hear(asdict(next(work)))
+        except StopIteration as ended:
+            return came_out(ended.value)
+
+
+def gc_lines(found: Told) -> Iterator[str]:
+    """What went or would go, what stays, and how much is free by it."""
+    for each in found["removed"]:
+        if found["acted"] == each["gone"]:
+            yield f"{'' if found['acted'] else 'would go: '}{_what(each)}: {about(each['own'])}"
+    for each in found["caches"]:
+        if each["after"] is not None:
+            yield f"{_cache(each)}: {about(each['before'])} → {about(each['after'])} that no generation shares"
+        elif not found["acted"]:
+            yield f"{_cache(each)}: {about(each['before'])} that no generation shares; its manager knows how much of it can go"
+    for each in found["kept"]:
+        use = "1 program uses" if each["programs"] == 1 else f"{each['programs']} programs use"
+        yield f"stays: {_what(each)}, as {use} it"
+    yield from found["notes"]
+    if found["acted"]:
+        yield f"Freed {about(found['freed'])}." if found["freed"] else "There was nothing to free."
+    else:
+        yield f"{about(found['together'])} would be free, besides the caches. Nothing was changed: hubd env gc"
+
+
+def _cache(each: Told) -> str:
+    return f"package cache {each['path']}"
+
+
+def _what(each: Told) -> str:
+    path = Path(each["path"])
+    return f"{each['environment']}, generation {path.name}" if each["environment"] else str(path)

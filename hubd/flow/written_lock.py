@@ -1,0 +1,90 @@
+"""A saved lock is put where an administrator wants it, and the change of config.yaml that builds from it is told."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubd.config.path import dotted
+from hubd.config.section import written_as
+from hubd.config.shape import flow
+from hubd.config.text import read
+from hubd.errors import HubdError
+from hubd.flow.source import read_text
+from hubd.host import files
+from hubd.layout import Layout
+from hubd.tools.lock import Lock, lock_text
+
+# What a lock takes the place of.
+REPLACED = ("packages", "pip", "channels", "file", "sha256", "lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """changed: whether something else was at the path, or nothing."""
+
+    path: Path
+    changed: bool
+
+
+def usual_place(layout: Layout, name: str) -> Path:
+    """Where the lock of an environment is put when nobody says where."""
+    return layout.prefix / "environments" / f"{name}.lock"
+
+
+def put_lock(layout: Layout, path: Path, lock: Lock, *, force: bool = False) -> Put:
+    """Write the lock by one rename. Raises HubdError where something else is at the path, unless `force`."""
+    data = lock_text(lock).encode()
+    there = files.read(path)
+    if there == data:
+        return Put(path, changed=False)
+    if there is not None and not force:
+        raise HubdError(
+            f"{path} is there already and holds something else", why="an environment may be built from it",
+            fix="Write over it: --force. Write to another file: --to FILE.",
+        )  # fmt: skip
+    folder = layout.prefix / "environments"
+    try:
+        if path.parent == folder and files.look(folder, names=False) is None:
+            files.make_directory(folder, mode=0o755)
+        files.write_atomic(path, data, keep=True)
+    except HubdError as error:
+        fix = error.fix or "Use sudo, or write to another place: --to FILE."
+        raise HubdError(error.what, why=error.why, fix=fix, retry=error.retry) from error
+    return Put(path, changed=True)
+
+
+def how_to_use(layout: Layout, name: str, path: Path, lock: Lock) -> str:
+    """The command that makes config.yaml build the environment from that lock; empty where it does so already.
+
+    Where packages are written, the whole section is: beside a lock they are refused.
+    """
+    place = str(path.relative_to(layout.prefix)) if path.is_relative_to(layout.prefix) else str(path)
+    written = _written(layout, name)
+    if written.get("lock") == place:
+        return ""
+    option = f"environments.{dotted((name,))}"
+    kept = {key: value for key, value in written.items() if key not in REPLACED}
+    if written and not set(REPLACED[:-1]) & written.keys() and _fits(written, lock):
+        return f"hubd config set {shlex.quote(f'{option}.lock')} {shlex.quote(place)}"
+    manager = {} if _fits(written, lock) else {"manager": "conda" if lock.conda else "uv"}
+    section = flow({"lock": place, **kept, **manager})
+    return f"hubd config set {shlex.quote(option)} {shlex.quote(section)}"
+
+
+def _written(layout: Layout, name: str) -> Mapping[str, Any]:
+    """The section of the environment as it is written; empty where there is none, or this account may not read it."""
+    try:
+        data = read(read_text(layout)).data
+    except HubdError:
+        return {}
+    return written_as(dict, data, "environments", name) or {}
+
+
+def _fits(written: Mapping[str, Any], lock: Lock) -> bool:
+    """Whether the manager that is written can build the lock."""
+    manager = str(written.get("manager", "auto"))
+    return manager == "auto" or (manager == "uv") != bool(lock.conda)

@@ -1,0 +1,86 @@
+"""What differs between two locks, package by package. Pure text and values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from hubd.tools.lock import Lock
+from hubd.words import plain
+
+# More names than this are a list, not a sentence.
+SHOWN = 5
+LONGEST = 100
+
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@) ?(?P<version>[^\s;]+)")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """One package of a lock. source: conda, PyPI, or python for the interpreter of an environment without conda."""
+
+    name: str
+    version: str
+    build: str = ""
+    source: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same when its version changes. PyPI takes `-`, `_` and `.` for one; conda does not."""
+        return self.source, re.sub(r"[-_.]+", "-", self.name).lower() if self.source == "PyPI" else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A package that is in both, and not the same."""
+
+    before: Package
+    after: Package
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the version is the same and only the build is another."""
+        return self.before.version == self.after.version
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """added, removed: by name. changed: packages with another version or build."""
+
+    added: tuple[Package, ...] = ()
+    removed: tuple[Package, ...] = ()
+    changed: tuple[Change, ...] = ()
+
+
+def packages(lock: Lock) -> Iterator[Package]:
+    """All that a lock holds; what a build may have written into it is made safe to show."""
+    if lock.python:
+        yield Package("python", plain(lock.python, LONGEST), source="python")
+    for each in lock.conda:
+        yield Package(plain(each.name, LONGEST), plain(each.version, LONGEST), plain(each.build, LONGEST), "conda")
+    for pin in lock.pip:
+        if found := _PIN.match(pin):
+            yield Package(plain(found["name"], LONGEST), plain(found["version"], LONGEST), source="PyPI")
+
+
+def difference(before: Lock, after: Lock) -> Difference:
+    """What was added, removed and changed from one lock to another. Hashes alone are no difference: indexes add files."""
+    old, new = ({each.key: each for each in packages(lock)} for lock in (before, after))
+    both = sorted(old.keys() & new.keys(), key=lambda key: old[key])
+    return Difference(
+        added=tuple(sorted(new[key] for key in new.keys() - old.keys())),
+        removed=tuple(sorted(old[key] for key in old.keys() - new.keys())),
+        changed=tuple(Change(old[key], new[key]) for key in both if old[key] != new[key]),
+    )
+
+
+def in_short(found: Difference, first: Collection[str] = ()) -> str:
+    """`+2 −1, numpy 2.3 → 2.4 and 3 more`; first: names that are told before all others."""
+    counts = [f"{sign}{len(each)}" for sign, each in (("+", found.added), ("−", found.removed)) if each]
+    versions = sorted((each for each in found.changed if not each.rebuilt), key=lambda each: each.after.name not in first)
+    told = [f"{each.after.name} {each.before.version} → {each.after.version}" for each in versions]
+    rebuilt = len(found.changed) - len(versions)
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    parts = (" ".join(counts), ", ".join(told[:SHOWN]) + more, f"{rebuilt} of the same version built anew" if rebuilt else "")
+    return ", ".join(filter(None, parts)) or "the same packages"

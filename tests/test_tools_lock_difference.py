@@ -1,0 +1,58 @@
+"""What differs between two locks: a table, and the sentence of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hubd.tools.lock import CondaPackage, Lock
+from hubd.tools.lock_difference import SHOWN, Change, Difference, Package, difference, in_short, packages
+
+
+def lock(*conda: str, pip: tuple[str, ...] = (), python: str = "") -> Lock:
+    parts = (each.split("=") for each in conda)
+    found = tuple(CondaPackage(name, version, build, "https://x/noarch/x") for name, version, build in parts)
+    return Lock(manager="conda", platform="linux-64", conda=found, pip=pip, python=python)
+
+
+SHA = " --hash=sha256:" + "a" * 64
+CASES: list[tuple[Lock, Lock, list[str], list[str], list[str], str]] = [
+    (lock(), lock(), [], [], [], "the same packages"),
+    (lock("numpy=2.3=0"), lock("numpy=2.4=0"), [], [], ["numpy"], "numpy 2.3 → 2.4"),
+    (lock("a=1=0", "scipy=1=0"), lock("a=1=0", "dask=2=0", "xarray=3=0"), ["dask", "xarray"], ["scipy"], [], "+2 −1"),
+    (lock("a=1=0"), lock("a=1=1"), [], [], ["a"], "1 of the same version built anew"),
+    # conda-forge has both; for PyPI they are one.
+    (lock("typing_extensions=4=0"), lock("typing_extensions=4=0", "typing-extensions=4=0"), ["typing-extensions"], [], [], "+1"),
+    (lock(pip=(f"typing_extensions==4{SHA}",)), lock(pip=(f"Typing.Extensions==5{SHA}",)), [], [], ["Typing.Extensions"],
+     "Typing.Extensions 4 → 5"),
+    # Indexes add files to a version that is there: other hashes are no other package.
+    (lock(pip=(f"a==1{SHA}",)), lock(pip=(f"a==1{SHA}{SHA}",)), [], [], [], "the same packages"),
+    (lock(pip=("x[y]==1 ; python_version >= '3'",)), lock(pip=("x==2",)), [], [], ["x"], "x 1 → 2"),
+    (lock(pip=("m @ https://x/m-1.whl",)), lock(pip=("m @ https://x/m-2.whl",)), [], [], ["m"],
+     "m https://x/m-1.whl → https://x/m-2.whl"),
+    # From one place to another: both are told, as nothing is known of what it changes.
+    (lock("six=1=0"), lock(pip=("six==1",)), ["six"], ["six"], [], "+1 −1"),
+    (lock(python="3.11", pip=("a==1",)), lock(python="3.12", pip=("a==1",)), [], [], ["python"], "python 3.11 → 3.12"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "added", "removed", "changed", "short"), CASES)
+def test_difference(before: Lock, after: Lock, added: list[str], removed: list[str], changed: list[str], short: str) -> None:
+    found = difference(before, after)
+    assert [each.name for each in found.added] == added
+    assert [each.name for each in found.removed] == removed
+    assert [each.after.name for each in found.changed] == changed
+    assert in_short(found) == short
+
+
+def test_a_long_list_of_changes_begins_with_what_was_asked_for() -> None:
+    names = [f"lib{number}" for number in range(SHOWN + 2)] + ["numpy"]
+    found = Difference(changed=tuple(Change(Package(name, "1"), Package(name, "2")) for name in names))
+    assert in_short(found, first=("numpy",)).startswith("numpy 1 → 2, lib0 1 → 2")
+    assert in_short(found).endswith("lib4 1 → 2 and 3 more")
+
+
+def test_what_a_build_wrote_steers_no_terminal() -> None:
+    found: list[Any] = list(packages(lock("a\x1b[2J=1\x07=\x1b]0;x\x07")))
+    assert (found[0].name, found[0].version, found[0].build) == ("a", "1", "")
