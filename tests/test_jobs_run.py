@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import sys
@@ -861,3 +862,23 @@ def test_a_download_that_fails_is_told_with_its_reason(rig: Rig) -> None:
     assert run(spec, commands=rig.commands, web=Down()) == 1  # type: ignore[arg-type]
     assert (rig.told["why"], rig.told["retry"]) == ("no route", True)
 
+
+
+def test_a_build_waits_for_another_as_long_as_its_own_time_lasts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    with (rig.cache / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 3:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("hubd.jobs.environment.time.sleep", wait)
+        solves(rig)
+        assert rig.run() == 0
+        assert len(waited) == 3
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert rig.run(limits={"memory": None, "cpu": None, "time": 0}) == 1
+        assert "took longer than builds.time" in rig.told["what"]
+        assert rig.told["phase"] == "waiting for another build"

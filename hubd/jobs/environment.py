@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from hubd.errors import HubdError
 from hubd.host import files
@@ -23,6 +24,10 @@ from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
 from hubd.jobs.work import Work
 from hubd.tools.lock import SAVED, Lock, lock_text
+
+WAITING = "waiting for another build"
+# Seconds between two looks whether it is over.
+WAIT = 0.1
 
 # Characters of the packages asked for that a mark tells.
 LONGEST_LIST = 100_000
@@ -44,7 +49,7 @@ def build(work: Work) -> None:
     except HubdError as error:
         if not work.left:
             raise
-        with _cache_alone(work):
+        with cache_alone(work):
             healed = damage.healed(work, prefix, error)
         if not healed:
             raise
@@ -56,7 +61,7 @@ def build(work: Work) -> None:
 def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
     for name in files.children(prefix):
         files.clear(prefix / name)
-    with _cache_alone(work):
+    with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         look(work, prefix)
     # uv leaves a lock file behind that everybody may write.
@@ -72,15 +77,26 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
 
 
 @contextmanager
-def _cache_alone(work: Work) -> Iterator[None]:
-    """One manager at a time in one cache: two cold conda runs side by side were seen to poison it."""
+def cache_alone(work: Work) -> Iterator[None]:
+    """One manager at a time in one cache: two cold conda runs side by side were seen to poison it.
+
+    Raises HubdError when the job's time is over.
+    """
     with (work.path("cache") / "build.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            work.phase("waiting for another build")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _is_free(lock):
+            if work.doing() != WAITING:
+                work.phase(WAITING)
+            work.check_time()
+            time.sleep(WAIT)
         yield
+
+
+def _is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:

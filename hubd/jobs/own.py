@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from hubd.errors import HubdError
 from hubd.host import files
 from hubd.jobs import pypi
 from hubd.jobs.asked import asked
-from hubd.jobs.environment import MANAGERS
+from hubd.jobs.environment import MANAGERS, cache_alone
 from hubd.jobs.records import installed
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
@@ -27,9 +26,7 @@ def make(work: Work) -> None:
     prefix, unfinished = work.path("prefix"), unfinished_mark(work.path("prefix"))
     prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     work.path("cache").mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (work.path("cache") / "build.lock").open("w") as lock:
-        work.phase("waiting for another environment")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with cache_alone(work):
         if unfinished.exists():  # one that was killed
             files.clear(prefix)
         if prefix.exists():
