@@ -77,8 +77,20 @@ def _tell(done: Sequence[Edited]) -> None:
         if not edited.changed:
             click.echo(f"{edited.path} is already {_flow(edited.after)}; nothing changed.")
             continue
+        if edited.before is None and isinstance(edited.after, dict):
+            click.echo(f"{edited.path}: new, {_flow(_written(edited))}")
+            continue
         for path, old, new in _differences(edited.path, edited.before, edited.after):
             click.echo(f"{path}: {_flow(old)} → {_flow(new)}")
+
+
+def _written(edited: Edited) -> object:
+    """What the file says, without all that is left to defaults."""
+    from hubd.config.path import keys
+    from hubd.config.text import read
+
+    node = read(edited.text).find(keys(edited.path))
+    return node.data if node else edited.after
 
 
 def _differences(path: str, before: object, after: object) -> Iterator[tuple[str, object, object]]:

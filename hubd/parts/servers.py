@@ -48,7 +48,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield File(
         path=layout.servers_policy, content=policy, mode=0o600, meaning="whose servers may be started, and how",
         needs=(f"directory:{layout.state}", *(f"directory:{layout.audience(name)}" for name in (EVERYONE, *audiences))),
-        touches="everybody's server from its next start, such as who is in which group",
+        touches="people's servers from their next start: who may have one, and which kernels it offers",
     )  # fmt: skip
     yield ServerLimits(memory=limits.memory, cpu=limits.cpu, touches="running servers, at once and without a restart")
 
