@@ -109,6 +109,10 @@ class Machine:
             options.append(f"--bind={_made(CACHE / 'packages')}:{SHARED_CACHE}")
         if self._nested:
             # An overlay cannot be the writable part of another one: inner machines lie beside this one's files.
+            # What it set in the kernel's switches would be set for this host.
+            mask = self.clone.root / "etc/systemd/system/systemd-sysctl.service"
+            if not mask.is_symlink():
+                mask.symlink_to("/dev/null")
             options += [*NESTED_OPTIONS, f"--bind={_made(self.folder / 'inner')}:/var/cache/hubd-tests"]
         env = NESTED_ENVIRONMENT if self._nested else {}
         self._boot = Boot(self.clone.root, options, console=self.folder / "console.log", env=env)

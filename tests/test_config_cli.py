@@ -270,6 +270,13 @@ def test_an_editor_takes_the_last_admin_away(layout: Layout, monkeypatch: pytest
     assert "Undo: hubd config add-item people.admins ada\n" in run(layout, "edit").stderr
 
 
+def test_a_new_admin_without_a_password_is_warned_of(layout: Layout) -> None:
+    told = run(layout, "add-item", "people.admins", "dora").stderr
+    assert "Who has no password yet (dora) signs in with what is typed first" in told
+    assert "no password yet" not in run(layout, "add-item", "people.users", "eva").stderr
+    assert "no password yet" not in run(layout, "add-item", "people.admins", "dora").stderr
+
+
 def test_a_negative_number_is_a_value(layout: Layout) -> None:
     error = run(layout, "set", "limits.cpu", "-1").exception
     assert isinstance(error, ConfigInvalid)

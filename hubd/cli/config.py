@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubd.cli.config_change import change_file, followed, warn_without_admins
+from hubd.cli.config_change import change_file, followed, warn_about_admins
 from hubd.cli.config_file import ConfigFile
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _take_over(file: ConfigFile, before: bytes, after: bytes) -> None:
             file.write(after)
     files.remove(file.draft)
     click.echo(f"{file.path} is written." if after != before else "Nothing changed.")
-    warn_without_admins(file, before, after)
+    warn_about_admins(file, before, after)
     if after != before and file.is_the_hubs:
         click.echo(followed(file.layout))
 

@@ -51,15 +51,21 @@ def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> N
         if text != before:
             file.write(text)
     _tell(done)
-    warn_without_admins(file, before, text)
+    warn_about_admins(file, before, text)
     if file.is_the_hubs and any(edited.changed for edited in done):
         click.echo(followed(file.layout))
 
 
-def warn_without_admins(file: ConfigFile, before: bytes, after: bytes) -> None:
-    """Say it when a change took the last admin away. It is allowed: root looks after the hub in any case."""
-    lost = _admins(before)
-    if lost and not _admins(after):
+def warn_about_admins(file: ConfigFile, before: bytes, after: bytes) -> None:
+    """Say it when a change took the last admin away, and what an admin without a password is.
+
+    Both is allowed: root looks after the hub in any case.
+    """
+    lost, left = _admins(before), _admins(after)
+    if new := [name for name in left if name not in lost]:
+        click.echo(f"Who has no password yet ({', '.join(new)}) signs in with what is typed first, whoever types it.", err=True)
+        click.echo("  Have it done at once, or set one before: docs/how-to/people.md, A forgotten password", err=True)
+    if lost and not left:
         where = "" if file.is_the_hubs else f" --config {shlex.quote(str(file.path))}"
         click.echo("Warning: nobody can administer the hub in the browser any more.", err=True)
         click.echo(f"  Undo: hubd config{where} add-item people.admins {' '.join(lost)}", err=True)
