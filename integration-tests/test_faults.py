@@ -158,7 +158,7 @@ def test_environment_waits_for_a_package_index_that_cannot_be_reached(hub_machin
         hub_machine.write("/opt/hub/config.yaml", good.replace("environments:\n", added))
         done = hub_machine.hubd("apply", "--yes", "--wait", check=False)
         assert (done.code, "package index cannot be reached" in done.out + done.err) == (5, True), done
-        assert trouble(hub_machine)["environment:away"]["what"] == "the package index cannot be reached"
+        assert trouble(hub_machine)["environment:away"]["what"] == "away is not built: the package index cannot be reached"
         assert hub_machine.hub.healthy()
         assert hub_machine.sign_in("ada").get("home").status_code == 200
     finally:

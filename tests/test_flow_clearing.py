@@ -348,3 +348,10 @@ def test_while_a_build_holds_the_cache_nothing_is_cleaned(tmp_path: Path) -> Non
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, told, commands = clean_job(tmp_path)
     assert (code, told["why"], commands.ran) == (1, "a build uses it at this moment", [])
+
+
+def test_a_leftover_among_generations_is_told_and_removed_once(machine: Machine) -> None:
+    fill(machine.layout.envs / "science" / GONE / "x")
+    told, _ = cleared(machine)
+    assert [each["gone"] for each in told["removed"]] == [True]
+    assert came_out(told)[0] == ExitCode.DONE

@@ -152,7 +152,8 @@ def _remove(host: Host, old: list[OldGenerations], found: _Found) -> Iterator[Ev
 
 
 def _removable(old: OldGenerations, seen: SeenOld) -> Iterator[Path]:
-    return (old.generations.folder / name for name in seen.surplus if name not in seen.used)
+    # What is hidden is what a killed removal left, which is told as such.
+    return (old.generations.folder / name for name in seen.surplus if name not in seen.used and name[0] != ".")
 
 
 def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dict[str, str]:
