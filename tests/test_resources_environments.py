@@ -778,7 +778,7 @@ def test_environments_and_their_cache_are_one_mount_with_all_others_closed(host:
     assert properties["ReadWritePaths"].split() == [str(envs), f"{folder}/env-geo"]
     closed = {f"-{envs / each}" for each in (".pythons-server", "geo/1", "geo/2", "science")}
     assert set(properties["ReadOnlyPaths"].split()) == closed
-    assert (envs / ".cache").stat().st_mode & 0o777 == 0o711
+    assert (envs / ".cache").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("lost", ["its interpreter", "its mark"])

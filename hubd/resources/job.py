@@ -57,8 +57,6 @@ SANDBOX = (
 # Jobs are started one after the other, and none while reports are cleared away.
 LANE = "jobs"
 
-SHARED_CACHE = "environments"
-
 # How systemd calls the end of a job that met one of its limits.
 OVERRUNS = {"timeout": took_too_long, "oom-kill": ran_out_of_memory}
 
@@ -220,8 +218,8 @@ def start_job(
         where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
         whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
         files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
-        # People may read what conda unpacked among the environments: their own conda takes it from there.
-        _make_writable(own_cache, mode=0o711 if cache == SHARED_CACHE else 0o700)
+        # Nobody else gets in: whoever can open a lock in there can hold it, and all builds with it.
+        _make_writable(own_cache, mode=0o700)
         for folder in writable:
             _make_writable(folder, mode=0o755)
         files.clear(report)
