@@ -38,6 +38,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "daemon": idle_daemon.measure,
     "idle-environments": passes.measure_many,
 }
+# It has not come to its end yet, and is made only where it is named.
+BY_NAME = ("environments",)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -50,7 +52,7 @@ def main(names: list[str]) -> int:
         return 2 if told else 0
     about, figures, broken = _about(), list[Figure](), dict[str, str]()
     with Bench() as bench:
-        for name in [name for name in BENCHMARKS if not names or name in names]:
+        for name in [name for name in BENCHMARKS if (name in names if names else name not in BY_NAME)]:
             print(f"{time.strftime('%H:%M:%S')} {name} …", flush=True)
             try:
                 figures += BENCHMARKS[name](bench)
