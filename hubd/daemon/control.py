@@ -1,4 +1,7 @@
-"""What the command line asks of the daemon: a plan, a pass with live progress, the status. Checks who asks."""
+"""What the command line asks of the daemon: a plan, a pass with live progress, the status. Checks who asks.
+
+What is seldom asked for is imported when it is: the daemon rests in little memory.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
 from hubd.errors import ExitCode, HubdError, Locked
-from hubd.flow import clearing, environments, rebuild, record, rollback, status
+from hubd.flow import record, status
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event
 from hubd.host import Host
@@ -83,6 +86,8 @@ class Control:
         yield _done(ended.code, dict(ended.summary))
 
     def _rollback(self, request: Message) -> Iterator[Message]:
+        from hubd.flow import rollback
+
         host, name, to = self._make_host(), plain(str(request.get("name")), 100), request.get("to")
         decided = rollback.decide(host, name, to=to if isinstance(to, int) else 0, undo=bool(request.get("undo")))
         # Also where it was decided before: the pass of whoever did so may not have come so far yet.
@@ -93,6 +98,8 @@ class Control:
         yield _done(ExitCode.DONE, rollback.came_out(host, decided))
 
     def _build(self, request: Message) -> Iterator[Message]:
+        from hubd.flow import rebuild
+
         host, wait = self._make_host(), bool(request.get("wait"))
         asked = rebuild.ask(host, plain(str(request.get("name")), 100))
         ended = yield from self._pass(f"build of {asked.name!r}", wait=lambda running: wait and asked.job in running)
@@ -103,6 +110,8 @@ class Control:
         yield _done(code, told)
 
     def _clear(self, request: Message) -> Iterator[Message]:
+        from hubd.flow import clearing
+
         work = clearing.clear(self._make_host(), act=bool(request.get("act")))
         while True:
             try:
@@ -143,6 +152,8 @@ class Control:
         yield _done(ExitCode.DONE, told)
 
     def _environments(self, request: Message) -> Iterator[Message]:
+        from hubd.flow import environments
+
         host, name = self._make_host(), request.get("name")
         yield _done(ExitCode.DONE, environments.whole(host, plain(str(name), 100)) if name else environments.short(host))
 
