@@ -78,9 +78,17 @@ def test_a_failure_leaves_nothing_and_names_the_package(machine: HubMachine, ser
     assert machine.run(("ls", "-A", "/home/bea/envs")).out.split() == ["mine"]
 
 
-def test_one_that_was_killed_is_not_offered_and_is_made_anew(machine: HubMachine, servers: dict[str, Server]) -> None:
+def test_its_maker_can_change_it(servers: dict[str, Server]) -> None:
+    assert typed(servers["bea"], "hubd-env mine pip install -q toolz")[0] == 0
+    assert servers["bea"].run("import toolz; print(toolz.__name__)", OWN) == "toolz\n"
+
+
+def test_one_that_was_killed_is_not_offered_and_nothing_of_it_is_lost(machine: HubMachine, servers: dict[str, Server]) -> None:
     machine.shell("cd /home/bea/envs; cp -a mine second; rm -rf second/bin; touch .second.unfinished; chown bea: .second*")
     assert servers["bea"].kernelspecs().keys() == {KERNEL, OWN}
+    code, told = typed(servers["bea"], "hubd env create second")
+    assert (code, "an earlier build of it was killed" in told, "rm -rf" in told) == (1, True, True), told
+    assert typed(servers["bea"], "rm -rf ~/envs/second ~/envs/.second.unfinished")[0] == 0
     code, told = typed(servers["bea"], "hubd env create second")
     assert code == 0, told
     assert servers["bea"].kernelspecs().keys() == {KERNEL, OWN, "own-second"}
@@ -108,10 +116,14 @@ def test_what_its_maker_asks_for_is_offered_to_others_when_root_says_yes(machine
     code, told = typed(servers["bea"], "hubd env publish mine --request")
     assert code == 0, told
     assert "hubd env publish bea/mine" in told
-    assert typed(servers["cid"], "hubd env publish bea/mine --audience everyone")[0] != 0, "not for cid to say"
+    code, told = typed(servers["cid"], "hubd env publish bea/mine --audience everyone")
+    assert (code, "you may not decide about that" in told) == (1, True), told
+    # What config.yaml cannot have is refused before anything is taken from the request.
+    refused = machine.hubd("env", "publish", "bea/mine", "--audience", "nobody-knows", check=False)
+    assert (refused.code, machine.path("/opt/hub/published/bea/mine.lock").exists()) == (3, False), refused
     machine.hubd("apply", "--yes")
     assert "bea asks to offer the environment mine to others" in machine.hubd("status").out
-    assert machine.hubd("env", "publish", "bea/mine", "--as", "beas", "--audience", "everyone").code == 0
+    assert "It comes from: PyPI" in machine.hubd("env", "publish", "bea/mine", "--as", "beas", "--audience", "everyone").out
     done = machine.hubd("apply", "--yes", "--wait", timeout=300)
     assert done.code == 0, done
     assert servers["cid"].kernelspecs() == {KERNEL: DISPLAYED, "beas": "beas (by bea)"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_an_environment_is_made_as_the_person_in_that_persons_home(machine: Fake
     orders = ends(machine, state="done")
     code, said, _ = ask(machine, packages=["six"])
     home = machine.layout.homes / "bea"
-    assert (code, said) == (0, {"name": "geo", "path": f"{home}/envs/geo", "packages": ["six", "ipykernel"]})
+    assert (code, said) == (0, {"name": "geo", "path": f"{home}/envs/geo", "packages": ["six", "ipykernel", "pip"]})
     (order,) = orders
     assert (order["do"], order["manager"], order["prefix"]) == ("own", "uv", f"{home}/envs/geo")
     assert (order["number"], order["size"], order["limits"]["cpu"]) == (3, 1 << 30, 1.5)
@@ -89,7 +90,8 @@ def test_an_environment_is_made_as_the_person_in_that_persons_home(machine: Fake
 @pytest.mark.parametrize("kernel", ["ipykernel", "ipykernel=6", "ipykernel>=6", "r-irkernel"])
 def test_a_kernel_that_was_asked_for_is_not_added_again(machine: FakeHost, kernel: str) -> None:
     ends(machine, state="done")
-    assert ask(machine, packages=[kernel])[1]["packages"] == [kernel]
+    pip = [] if kernel == "r-irkernel" else ["pip"]
+    assert ask(machine, packages=[kernel])[1]["packages"] == [kernel, *pip]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -188,3 +190,40 @@ def test_names_lead_nowhere_else(machine: FakeHost, name: str) -> None:
     for call in (published.accept, published.decline):
         with pytest.raises(Exception, match="cannot be a name"):
             call(machine.layout, "bea", name)
+
+
+UNCHECKED = [
+    replace(LOCK, conda=(replace(PACKAGE, sha256=""),)),
+    replace(LOCK, conda=(replace(PACKAGE, url="file:///home/bea/linux-64/a-1-0.conda"),)),
+    Lock(manager="uv", platform="linux-64", python="3.11", pip=("mine @ https://bea.example.org/mine-1-py3-none-any.whl",)),
+]
+
+
+@pytest.mark.parametrize("lock", UNCHECKED, ids=["no checksum", "a file", "an address"])
+def test_what_nobody_can_check_is_not_kept_for_others(machine: FakeHost, lock: Lock) -> None:
+    ends(machine, state="done")
+    run = machine.init.on_run
+
+    def written(program: Program) -> None:
+        run(program)
+        (machine.layout.run / "own/bea/lock.yaml").write_text(lock_text(lock))
+
+    machine.init.on_run = written
+    code, said, _ = ask(machine, do="request")
+    assert (code, said["error"]["why"]) == (1, "nobody can check what is downloaded")
+    assert published.requests(machine.layout) == {}
+
+
+def test_a_full_disk_is_told(machine: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(program: Program) -> None:
+        raise OSError(28, "No space left on device")
+
+    machine.init.on_run = full
+    code, said, _ = ask(machine)
+    assert (code, said["error"]["why"]) == (1, "No space left on device")
+
+
+def test_root_is_told_where_it_comes_from(machine: FakeHost) -> None:
+    ends(machine, state="done")
+    ask(machine, do="request")
+    assert published.origins(machine.layout, "bea", "geo") == ["https://c"]

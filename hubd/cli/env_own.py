@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,6 +67,7 @@ def publish(
         why = f"{environment!r} does not say whose environment it is"
         raise UsageError("write OWNER/NAME", why=why, fix="What was asked for: hubd status   Your own: add --request")
     if decline:
+        _only_root()
         published.decline(layout, owner, own_name)
         click.echo(f"{owner}'s {own_name} is not offered. The environment itself stays as it is.")
         return
@@ -74,15 +76,23 @@ def publish(
 
 def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> None:
     layout: Layout = ctx.obj.layout
+    _only_root()
     if environment not in published.requests(layout).get(owner, ()):
         _ask(layout, {"do": "request", "name": environment, "for": owner})
-    published.accept(layout, owner, environment)
+    click.echo(f"It comes from: {', '.join(published.origins(layout, owner, environment))}")
     options = {f"environments.{name}.publish": json.dumps({"owner": owner, "environment": environment})}
     if audience:
         options[f"environments.{name}.audience"] = ",".join(audience)
+    # First what can be refused; hubd leaves a changed file alone for a moment before it acts on it.
     ctx.obj.change_config(set_to=options)
+    published.accept(layout, owner, environment)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
-    click.echo(f"See how far it is: hubd status   Take it back: hubd config unset environments.{name}")
+    click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
+
+
+def _only_root() -> None:
+    if os.geteuid():
+        raise HubdError("you may not decide about that", why="only root may", fix="Use sudo, or ask for it: add --request")
 
 
 def _ask(layout: Layout, asked: Told, *, quiet: bool = False) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def _status(layout: Layout) -> dict[str, Any]:
 
 def _is_newer(layout: Layout, looked_at: float) -> bool:
     """Whether config.yaml or a drop-in was written after the last pass began, as far as this account may see."""
-    written = [layout.config_file, *layout.config_d.glob("*.py")]
     with contextlib.suppress(OSError):
+        written = [layout.config_file, *layout.config_d.glob("*.py")]
         return any(path.stat().st_mtime > looked_at for path in written)
     return False
 

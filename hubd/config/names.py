@@ -111,9 +111,10 @@ EnvironmentName = Annotated[
     AfterValidator(_not_ones_own),
 ]
 # What a person calls an environment of their own; a folder has that name.
+OWN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 OwnName = Annotated[
     str,
-    Matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
+    Matching(OWN_NAME, "is not a name that an environment can have", ENVIRONMENT_EXAMPLE),
 ]
 Package = Annotated[str, Matching(_PACKAGE, "is not a package", f"write {PACKAGE_EXAMPLE}")]
 Channel = Annotated[

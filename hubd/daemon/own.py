@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hubd.config.names import Package
+from hubd.config.names import OWN_NAME, Package
 from hubd.daemon.broker import OWN_FOLDER, person, policy_of
 from hubd.errors import ExitCode, HubdError
 from hubd.flow import published
@@ -23,12 +23,11 @@ from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
 from hubd.resources.job import read_report
 from hubd.tools.job_limits import JobLimits
-from hubd.tools.lock import parse_lock
+from hubd.tools.lock import LONGEST_LOCK, parse_lock
 from hubd.tools.program import Program
 from hubd.tools.sandbox import server_properties
 from hubd.words import plain
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MANAGERS = ("conda", "rattler", "uv")
 KERNELS = ("ipykernel", "r-irkernel", "irkernel")
 MOST_PACKAGES = 500
@@ -50,7 +49,11 @@ class OwnEnvironments:
         except HubdError as error:
             yield _done(error.code, {"error": {"what": error.what, "why": error.why, "fix": error.fix, "retry": error.retry}})
         except (KeyError, TypeError, ValueError) as error:
-            yield _done(ExitCode.USAGE, {"error": {"what": "the request is not understood", "why": plain(str(error), 200)}})
+            told = {"what": "the request is not understood", "why": plain(str(error), 200), "fix": "", "retry": False}
+            yield _done(ExitCode.USAGE, {"error": told})
+        except OSError as error:  # a full disk
+            told = {"what": "hubd could not do it", "why": error.strerror or str(error), "fix": "Try again later.", "retry": True}
+            yield _done(ExitCode.FAILED, {"error": told})
 
     def _do(self, request: Message, peer: Peer) -> Iterator[Message]:
         host, who = self._host(), str(request.get("for") or peer.name)
@@ -70,6 +73,8 @@ class OwnEnvironments:
             _check(each)
         if not any(re.match(rf"{kernel}\b", each) for each in packages for kernel in KERNELS):
             packages.append("ipykernel")
+        if "pip" not in packages and any(each.startswith("ipykernel") for each in packages):
+            packages.append("pip")  # so that its maker can change it; not every manager brings it
         prefix = asker.home / OWN_FOLDER / name
         spec = {"do": "own", "prefix": str(prefix), "manager": manager, "packages": packages, **asker.room}
         yield from _run(host, asker, spec)
@@ -79,10 +84,15 @@ class OwnEnvironments:
         name = _name(request["name"])
         prefix, text_at = asker.home / OWN_FOLDER / name, asker.folder / "lock.yaml"
         yield from _run(host, asker, {"do": "own-lock", "prefix": str(prefix), "lock_file": str(text_at)})
-        data = files.read(text_at, follow=False, most=published.LONGEST)
+        data = files.read(text_at, follow=False, most=LONGEST_LOCK)
         if data is None:
             raise HubdError("the lock that was written is not there any more", retry=True)
         lock = parse_lock(data.decode())
+        # The person could have written anything there: others are to get what can be had and checked by everybody.
+        if unchecked := published.unchecked(lock):
+            what = f"{plain(', '.join(unchecked[:5]), 200)} cannot be offered to others"
+            fix = "Install it from a channel or PyPI, then ask again."
+            raise HubdError(what, why="nobody can check what is downloaded", fix=fix)
         published.ask(host.layout, asker.name, name, data)
         count = len(lock.conda) + len(lock.pip)
         yield _done(ExitCode.DONE, {"owner": asker.name, "environment": name, "packages": count})
@@ -163,7 +173,7 @@ def _program(host: Host, asker: _Asker, order: Path, limits: JobLimits) -> Progr
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(OWN_NAME, value):
         raise HubdError(f"{plain(str(value), 40)!r} cannot be the name of an environment", fix="Use letters, digits, - and _.")
     return value
 

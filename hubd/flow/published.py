@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hubd.config.names import OWN_NAME
 from hubd.errors import HubdError, UsageError
 from hubd.host import files
 from hubd.layout import Layout
+from hubd.tools.lock import LONGEST_LOCK, Lock, parse_lock
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
-LONGEST = 8 * 1024 * 1024
+# Of accounts, too.
+_NAME = re.compile(rf"_?{OWN_NAME}")
 
 
 def requests(layout: Layout) -> dict[str, list[str]]:
@@ -31,10 +33,26 @@ def ask(layout: Layout, owner: str, environment: str, lock: bytes) -> None:
     files.write_atomic(path, lock, mode=0o600)
 
 
+def unchecked(lock: Lock) -> list[str]:
+    """What of a lock has no checksum, or is no file of an index or a channel that others reach as well."""
+    conda = [each.url for each in lock.conda if not each.sha256 or not each.url.startswith(("https://", "http://"))]
+    return [*conda, *(each for each in lock.pip if " @ " in each or " --hash=" not in each)]
+
+
+def origins(layout: Layout, owner: str, environment: str) -> list[str]:
+    """Where what was asked for comes from: channels, and PyPI. Raises UsageError where nobody asked."""
+    data = files.read(_path(layout.requests, owner, environment), most=LONGEST_LOCK)
+    if data is None:
+        raise _nobody_asked(owner, environment)
+    lock = parse_lock(data.decode())
+    channels = sorted({each.url.rsplit("/", 2)[0] for each in lock.conda})
+    return [*channels, *(["PyPI"] if lock.pip else [])]
+
+
 def accept(layout: Layout, owner: str, environment: str) -> None:
     """Say yes to what was asked: from now on that is what is offered. Raises UsageError where nobody asked."""
     path = _path(layout.requests, owner, environment)
-    lock = files.read(path, most=LONGEST)
+    lock = files.read(path, most=LONGEST_LOCK)
     if lock is None:
         raise _nobody_asked(owner, environment)
     target = _path(layout.published, owner, environment)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import files
+from hubd.host.disk_use import disk_use
 from hubd.jobs import pypi
 from hubd.jobs.asked import asked
 from hubd.jobs.environment import MANAGERS, cache_alone
@@ -27,15 +28,15 @@ def make(work: Work) -> None:
     prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     work.path("cache").mkdir(mode=0o700, parents=True, exist_ok=True)
     with cache_alone(work):
-        if unfinished.exists():  # one that was killed
-            files.clear(prefix)
-        if prefix.exists():
-            fix = f"Choose another name, or remove it first: rm -rf {prefix}"
-            raise HubdError(f"{prefix} is there already", fix=fix)
+        if os.path.lexists(prefix) or unfinished.exists():
+            # Also what an earlier one left that was killed: since then its owner may have made something of it.
+            why = "an earlier build of it was killed" if unfinished.exists() else ""
+            fix = f"Choose another name, or remove it first: rm -rf {prefix} {unfinished if why else ''}".strip()
+            raise HubdError(f"{prefix} is there already", why=why, fix=fix)
         _check_room(work, prefix.parent)
         unfinished.touch()
-        prefix.mkdir()
         try:
+            prefix.mkdir()
             found = MANAGERS[work.spec["manager"]](asked(work), prefix)
             files.write_atomic(prefix / SAVED, lock_text(found).encode(), mode=0o644)
         except BaseException:
@@ -54,22 +55,15 @@ def _check_room(work: Work, folder: Path) -> None:
     there = [name for name in files.children(folder) if not name.startswith(".")]
     if len(there) >= work.spec["number"]:
         fix = f"Remove one that you do not need: rm -rf {folder / there[0]}"
-        raise HubdError(f"you may have {work.spec['number']} environments", why=f"there are {named(tuple(there))}", fix=fix)
-    taken = sum(_disk_use(folder / name) for name in there)
+        most = work.spec["number"]
+        what = f"you may have {most} environment{'s' if most > 1 else ''}"
+        raise HubdError(what, why=f"there are {named(tuple(there))}", fix=fix)
+    use = disk_use(folder / name for name in there)
+    taken = use.own + use.shared
     if taken >= work.spec["size"]:
         why = f"those that are there take {size(taken)}"
         fix = f"Remove one that you do not need, such as: rm -rf {folder / there[0]}"
         raise HubdError(f"your environments may take {size(work.spec['size'])}", why=why, fix=fix)
-
-
-def _disk_use(folder: Path) -> int:
-    """Bytes on the disk; each file once, however many names it has here."""
-    seen: dict[tuple[int, int], int] = {}
-    for root, _, names in os.walk(folder):
-        for name in names:
-            status = os.lstat(os.path.join(root, name))
-            seen[status.st_dev, status.st_ino] = 512 * status.st_blocks
-    return sum(seen.values())
 
 
 def write_lock(work: Work) -> None:

@@ -14,7 +14,7 @@ from hubd.resources.base import Progress, Resource, Step, in_the_way
 DIGITS = 64
 
 
-_USABLE = re.compile(rb"(?:[0-9a-f]{2}){32,}\s*")
+_USABLE = re.compile(rb"(?:[0-9a-fA-F]{2}){32,}\s*")
 MOST = 4096
 
 
