@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,41 +47,56 @@ def create(ctx: click.Context, name: str, packages: tuple[str, ...], *, manager:
 @click.option("--decline", is_flag=True, help="Say no to what somebody asked.")
 @click.option("--as", "name", help="Its name for others; usually the one that it has.")
 @click.option("--audience", multiple=True, help="Whom to offer it to: a group, or everyone. May be given several times.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
 @click.pass_context
 def publish(
-    ctx: click.Context, environment: str, *, request: bool, decline: bool, name: str | None, audience: tuple[str, ...]
+    ctx: click.Context, environment: str, *, request: bool, decline: bool, name: str | None, audience: tuple[str, ...], as_json: bool
 ) -> None:
     """Offer an environment that somebody made to others: built again from its lock, never run from that person's files.
 
     Its owner asks: hubd env publish NAME --request. Root says yes: hubd env publish OWNER/NAME --audience students.
     Root may do so without being asked.
     """
-    layout: Layout = ctx.obj.layout
-    if request:
-        if name or audience:
-            raise UsageError("--request leaves --as and --audience to the person who says yes")
-        found = _ask(layout, {"do": "request", "name": environment})
-        click.echo(f"Asked, with all {found['packages']} packages as they are now. Whoever runs this hub says yes with:")
-        click.echo(f"  hubd env publish {found['owner']}/{found['environment']} --audience everyone")
-        return
+    if (request or decline) and (name or audience or (request and decline)):
+        both = "--request and --decline exclude each other"
+        raise UsageError(both if request and decline else "--as and --audience are for the person who says yes")
     owner, slash, own_name = environment.partition("/")
-    if not slash or not own_name:
+    if not request and not (slash and own_name):
         why = f"{environment!r} does not say whose environment it is"
         raise UsageError("write OWNER/NAME", why=why, fix="What was asked for: hubd status   Your own: add --request")
-    if decline:
-        _only_root()
-        published.decline(layout, owner, own_name)
-        click.echo(f"{owner}'s {own_name} is not offered. The environment itself stays as it is.")
-        return
-    _say_yes(ctx, owner, own_name, name or own_name, audience)
+    # Told on standard error, what becomes of the config does not end up in the JSON.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        if request:
+            told = _request(ctx.obj.layout, environment, quiet=as_json)
+        elif decline:
+            told = _decline(ctx.obj.layout, owner, own_name)
+        else:
+            told = _say_yes(ctx, owner, own_name, name or own_name, audience)
+    if as_json:
+        click.echo(json.dumps(told, indent=1))
 
 
-def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> None:
+def _request(layout: Layout, environment: str, *, quiet: bool) -> Told:
+    found = _ask(layout, {"do": "request", "name": environment}, quiet=quiet)
+    click.echo(f"Asked, with all {found['packages']} packages as they are now. Whoever runs this hub says yes with:")
+    click.echo(f"  hubd env publish {found['owner']}/{found['environment']} --audience everyone")
+    return {**found, "state": "asked"}
+
+
+def _decline(layout: Layout, owner: str, environment: str) -> Told:
+    _only_root()
+    published.decline(layout, owner, environment)
+    click.echo(f"{owner}'s {environment} is not offered. The environment itself stays as it is.")
+    return {"owner": owner, "environment": environment, "state": "declined"}
+
+
+def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> Told:
     layout: Layout = ctx.obj.layout
     _only_root()
     if environment not in published.requests(layout).get(owner, ()):
-        _ask(layout, {"do": "request", "name": environment, "for": owner})
-    click.echo(f"It comes from: {', '.join(published.origins(layout, owner, environment))}")
+        _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
+    origins = published.origins(layout, owner, environment)
+    click.echo(f"It comes from: {', '.join(origins)}")
     options = {f"environments.{name}.publish": json.dumps({"owner": owner, "environment": environment})}
     if audience:
         options[f"environments.{name}.audience"] = ",".join(audience)
@@ -88,6 +105,7 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     published.accept(layout, owner, environment)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
     click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
+    return {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}
 
 
 def _only_root() -> None:
