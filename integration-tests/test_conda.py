@@ -286,6 +286,26 @@ def test_people_make_environments_from_channels_and_offer_them_to_others(site: S
     assert site.machine.read(f"/opt/hub/envs/{name}/current/.hubd-lock.yaml") == own, "the same packages, each with its checksum"
 
 
+def test_conda_in_a_shell_knows_where_environments_go_and_from_which_channel(site: Site) -> None:
+    machine = site.machine
+    assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
+    # As over ssh: without the variables of a server. Nothing but the prepared settings says where to.
+    conda = "cd && /opt/hub/conda/bin/conda create --json --yes --name typed python=3.11 ipykernel"
+    machine.shell(conda, user="ada", timeout=300)
+    assert site.run("import sys; print(sys.prefix)", "own-typed") == "/home/ada/envs/typed\n"
+    assert machine.run(("stat", "-c", "%U %a", "/home/ada/.condarc")).out.split() == ["ada", "644"]
+    # What is in there is ada's, whatever it is.
+    machine.write("/home/ada/.condarc", "channels: []\n")
+    assert machine.hubd("apply", "--yes").code == 0
+    assert machine.read("/home/ada/.condarc") == "channels: []\n"
+    machine.shell("rm -rf ~/.condarc ~/envs/typed; ln -s /etc/shadow ~/.condarc", user="ada")
+    assert machine.hubd("apply", "--yes").code == 0
+    assert machine.run(("readlink", "/home/ada/.condarc")).out == "/etc/shadow\n"
+    machine.run(("rm", "/home/ada/.condarc"))
+    machine.hubd("apply", "--yes")
+    assert site.web.url in machine.read("/home/ada/.condarc")
+
+
 def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None:
     machine = site.machine
     machine.run(("rm", CHOICE))

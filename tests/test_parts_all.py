@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from hubd.config.parse import parse
 from hubd.flow.desired import desired, notices, with_hub_settings
@@ -98,6 +99,17 @@ def test_people_are_admins_or_not_in_every_place() -> None:
     nobody = by_id(wanted(EMPTY))
     assert nobody["members:hubd-admins"].members == frozenset()
     assert nobody["hub-people:all"].users == {}
+
+
+def test_conda_is_prepared_for_those_who_may_make_environments() -> None:
+    may = FULL.replace("staff: {members: [ada, bea]}", "staff: {members: [bea], environments: own}")
+    found = by_id(wanted(may + "conda: {path: /opt/x, channels: [conda-forge, 'https://example.org/a,b']}\n"))
+    files = {identity: each for identity, each in found.items() if identity.startswith("home-file:")}
+    assert files.keys() == {"home-file:ada/.condarc", "home-file:bea/.condarc"}, "admins may in any case"
+    assert YAML(typ="safe").load(files["home-file:bea/.condarc"].text) == {
+        "envs_dirs": ["~/envs"], "pkgs_dirs": ["~/.conda/pkgs"], "channels": ["conda-forge", "https://example.org/a,b"],
+    }  # fmt: skip
+    assert not [identity for identity in by_id(wanted(EMPTY)) if identity.startswith("home-file:")], "no conda, no settings"
 
 
 def test_what_holds_secrets_is_closed() -> None:

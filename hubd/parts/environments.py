@@ -159,11 +159,16 @@ def conda_prefix(wanted: Wanted) -> Path:
     return Path(path) if path else wanted.layout.conda
 
 
+def uses_conda(wanted: Wanted) -> bool:
+    """Whether there is a conda on this machine, or will be."""
+    managers = (manager_of(wanted, each) for each in wanted.config.environments.values())
+    return wanted.config.conda.path is not None or "conda" in managers
+
+
 def own_manager(wanted: Wanted) -> str:
     """What makes the environments of people's own where they do not say: what `auto` is here."""
-    managers = {manager_of(wanted, each) for each in wanted.config.environments.values()}
     usual = manager_of(wanted, model.Environment())
-    if usual == "conda" and "conda" not in managers and not wanted.config.conda.path:
+    if usual == "conda" and not uses_conda(wanted):
         return "rattler"  # hubd installs no conda that nothing is declared to need
     return "uv" if usual == "auto" else usual
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from hubd.hooks import Wanted, hookimpl
 from hubd.layout import ADMINS_GROUP, USERS_GROUP
+from hubd.parts.environments import uses_conda
 from hubd.parts.hub import ANSWERS, api_url
 from hubd.resources.account import HomeFolder, Person
 from hubd.resources.base import Resource
 from hubd.resources.group import Members
+from hubd.resources.home_file import HomeFile
 from hubd.resources.hub_people import HubPeople
 
 NOTEBOOKS = "notebooks"
+# In a server variables say the same; this is for whoever comes by ssh, too. Without channels conda asks for terms.
+CONDARC = """\
+# Made by hubd where nothing was: it is yours to change. Environments in these folders are kernels of yours.
+envs_dirs: [~/envs]
+pkgs_dirs: [~/.conda/pkgs]
+channels: {channels}
+"""
 
 
 @hookimpl
@@ -37,3 +47,14 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         groups={name: frozenset(group.members) for name, group in people.groups.items()},
         needs=(ANSWERS,), follows=(f"members:{USERS_GROUP}",),
     )
+    yield from _condarcs(wanted)
+
+
+def _condarcs(wanted: Wanted) -> Iterable[Resource]:
+    """Settings of conda for those who may make environments of their own, where there is a conda for them."""
+    text = CONDARC.format(channels=json.dumps(list(wanted.config.conda.channels)))
+    for name in wanted.config.people.own_environments if uses_conda(wanted) else ():
+        yield HomeFile(
+            account=name, file=".condarc", text=text, meaning="where conda puts environments",
+            needs=(f"person:{name}",), touches=name,
+        )  # fmt: skip

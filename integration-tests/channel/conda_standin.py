@@ -55,7 +55,7 @@ def condarc() -> dict[str, list[str]]:
 def caches() -> list[Path]:
     """The package caches: those of CONDA_PKGS_DIRS *and* those of the settings, the first one is written to."""
     named = [*os.environ.get("CONDA_PKGS_DIRS", "").split(","), *condarc().get("pkgs_dirs", [])]
-    return [Path(name) for name in named if name] or [ROOT / "pkgs"]
+    return [Path(name).expanduser() for name in named if name] or [ROOT / "pkgs"]
 
 
 def channels(options: argparse.Namespace) -> list[rattler.Channel]:
@@ -65,7 +65,9 @@ def channels(options: argparse.Namespace) -> list[rattler.Channel]:
 
 def prefix_of(options: argparse.Namespace) -> Path:
     if options.name:
-        return ROOT / "envs" / str(options.name)
+        named = [*os.environ.get("CONDA_ENVS_DIRS", "").split(":"), *condarc().get("envs_dirs", [])]
+        folders = [Path(name).expanduser() for name in named if name]
+        return (folders or [ROOT / "envs"])[0] / str(options.name)
     place: str | None = options.prefix
     return Path(place).absolute() if place else ROOT
 
