@@ -50,7 +50,14 @@ def create(ctx: click.Context, name: str, packages: tuple[str, ...], *, manager:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
 @click.pass_context
 def publish(
-    ctx: click.Context, environment: str, *, request: bool, decline: bool, name: str | None, audience: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    environment: str,
+    *,
+    request: bool,
+    decline: bool,
+    name: str | None,
+    audience: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Offer an environment that somebody made to others: built again from its lock, never run from that person's files.
 
