@@ -109,13 +109,13 @@ def workshop(hub: Installed) -> Iterator[Workshop]:
 def alone(shop: Workshop, manager: str) -> list[float]:
     """Seconds that a manager takes by itself for the same packages, its cache warm and its environment new."""
     orders = {
-        "conda": f"CONDA_PKGS_DIRS=/root/alone/pkgs /opt/hub/conda/bin/conda create --json --yes --override-channels"
+        "conda": f"CONDA_PKGS_DIRS=/root/alone/cache/conda /opt/hub/conda/bin/conda create --json --yes --override-channels"
         f" --channel {shop.address} --prefix $1 {' '.join(PACKAGES)}",
         "rattler": f"echo '{rattler_order(shop.address)}' | sed s,PREFIX,$1, | {PYTHON} -m hubd.jobs.rattler_child",
-        "uv": f"/opt/hub/hub/bin/uv venv -q $1 && UV_CACHE_DIR=/root/alone/uv /opt/hub/hub/bin/uv pip install -q"
+        "uv": f"/opt/hub/hub/bin/uv venv -q $1 && UV_CACHE_DIR=/root/alone/cache/uv /opt/hub/hub/bin/uv pip install -q"
         f" --compile-bytecode --python $1/bin/python {' '.join(FOR_UV)}",
     }
-    shop.hub.machine.write("/root/alone.sh", f"set -e\nmkdir -p /root/alone\nrm -rf $1\n{orders[manager]} >/dev/null\n")
+    shop.hub.machine.write("/root/alone.sh", f"set -e\nmkdir -p /root/alone/cache\nrm -rf $1\n{orders[manager]} >/dev/null\n")
     command = {manager: ("sh", "/root/alone.sh", f"/root/alone/{manager}")}
     shop.hub.take(command, rounds=1)
     return [run.wall for run in shop.hub.take(command, rounds=ROUNDS)[manager]]
@@ -123,7 +123,7 @@ def alone(shop: Workshop, manager: str) -> list[float]:
 
 def rattler_order(address: str) -> str:
     """What the child that runs rattler is told."""
-    order = {"prefix": "PREFIX", "cache": "/root/alone/rattler", "specs": PACKAGES, "channels": [address], "packages": []}
+    order = {"prefix": "PREFIX", "cache": "/root/alone/cache/rattler", "specs": PACKAGES, "channels": [address], "packages": []}
     return json.dumps(order)
 
 

@@ -71,6 +71,9 @@ def test_there_is_room_for_so_many_and_so_much(make: Make, tmp_path: Path) -> No
     other = str(tmp_path / "envs/other")
     assert make(prefix=other, number=1)["what"] == "you may have 1 environment"
     assert "may take" in make(prefix=other, size=50_000)["what"]
+    told = make(prefix=other, size=150_000)
+    assert told["what"] == "your environments may take 150000" and "with other they would take" in told["why"], told
+    assert sorted(path.name for path in (tmp_path / "envs").iterdir()) == ["geo"], "what was too large is not left half there"
     assert make(prefix=other)["state"] == "done"
 
 

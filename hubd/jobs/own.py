@@ -19,7 +19,7 @@ from hubd.jobs.records import installed
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 from hubd.tools.lock import SAVED, Lock, lock_text, parse_lock
-from hubd.words import named, size
+from hubd.words import about, named, size
 
 
 def make(work: Work) -> None:
@@ -38,6 +38,7 @@ def make(work: Work) -> None:
         try:
             prefix.mkdir()
             found = MANAGERS[work.spec["manager"]](asked(work), prefix)
+            _check_size(work, prefix)
             files.write_atomic(prefix / SAVED, lock_text(found).encode(), mode=0o644)
         except BaseException:
             files.clear(prefix)
@@ -58,12 +59,26 @@ def _check_room(work: Work, folder: Path) -> None:
         most = work.spec["number"]
         what = f"you may have {most} environment{'s' if most > 1 else ''}"
         raise HubdError(what, why=f"there are {named(tuple(there))}", fix=fix)
-    use = disk_use(folder / name for name in there)
-    taken = use.own + use.shared
+    taken = _taken(folder)
     if taken >= work.spec["size"]:
-        why = f"those that are there take {size(taken)}"
+        why = f"those that are there take {about(taken)}"
         fix = f"Remove one that you do not need, such as: rm -rf {folder / there[0]}"
         raise HubdError(f"your environments may take {size(work.spec['size'])}", why=why, fix=fix)
+
+
+def _check_size(work: Work, prefix: Path) -> None:
+    """See that what was just made still fits."""
+    taken = _taken(prefix.parent)
+    if taken > work.spec["size"]:
+        why = f"with {prefix.name} they would take {about(taken)}"
+        fix = "Ask for fewer packages, or remove an environment that you do not need."
+        raise HubdError(f"your environments may take {size(work.spec['size'])}", why=why, fix=fix)
+
+
+def _taken(folder: Path) -> int:
+    """Bytes that all environments in a folder take."""
+    use = disk_use(folder / name for name in files.children(folder) if not name.startswith("."))
+    return use.own + use.shared
 
 
 def write_lock(work: Work) -> None:
