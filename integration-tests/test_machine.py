@@ -86,7 +86,9 @@ def test_conda_stand_in_makes_an_environment_that_runs(machine: Machine, conda_c
         machine.shell(f"curl -fsS {web.url}/Miniconda.sh -o /root/conda.sh && sh /root/conda.sh -b -p /opt/conda")
         source = ("--json", "--override-channels", "-c", f"{web.url}/tests")
         create = ("/opt/conda/bin/conda", "create", "-y", *source, "-p")
-        made = json.loads(machine.run((*create, "/opt/env", "python=3.11", "ipykernel")).out)
+        bars, _, last = machine.run((*create, "/opt/env", "python=3.11", "ipykernel")).out.rpartition("\0")
+        made = json.loads(last)
+        assert '"finished":true' in bars, "what was fetched is told before"
         assert made["success"] is True
         assert "ipykernel" in {package["name"] for package in made["actions"]["LINK"]}
         machine.write("/root/cell.py", RUN_CELL)
@@ -100,7 +102,7 @@ def test_conda_stand_in_makes_an_environment_that_runs(machine: Machine, conda_c
         assert machine.run((*create, "/opt/again", "--file", "/root/explicit.txt")).out == ""
         for packages, name in FAILURES.items():
             failed = machine.run((*create, "/opt/none", *packages), check=False)
-            assert (failed.code, json.loads(failed.out)["exception_name"]) == (1, name)
+            assert (failed.code, json.loads(failed.out.rpartition("\0")[2])["exception_name"]) == (1, name)
 
 
 FAILURES = {

@@ -96,7 +96,6 @@ PIN = f"numpy==2.4.6 \\\n    --hash=sha256:{SHA}\n"
 def solves(rig: Rig, text: str = PIN) -> None:
     """Let `uv pip compile` come to this list."""
 
-
     def compile_list(argv: tuple[str, ...]) -> None:
         target = Path(argv[argv.index("--output-file") + 1])
         assert not target.exists(), "uv stays with the versions of a list that is there"
@@ -365,6 +364,46 @@ def test_those_who_follow_see_how_far_rattler_is(rig: Rig, capsys: pytest.Captur
     assert said == [f"{step} packages, {done} of 40" for step, done in [
         ("downloading", 1), ("downloading", 2), ("downloading", 40), ("linking", 39), ("linking", 40)
     ]]  # fmt: skip
+
+
+def test_those_who_follow_see_how_far_uv_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    solves(rig)
+    # As uv 0.11 prints it.
+    lines = ("Using Python 3.11.7 environment at: uvt", "Downloading numpy (16.1MiB)", "   Building docopt==0.6.2",
+             " Downloaded numpy", "Prepared 1 package in 1.42s", "Installed 6 packages in 57ms", " + numpy==2.4.6")  # fmt: skip
+
+    def install(argv: tuple[str, ...]) -> None:
+        for line in lines:
+            rig.commands.options[-1]["line"](line)
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "install"] = install
+    assert rig.run() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line not in lines][3:8] == [
+        "installing 1 packages with uv", "downloading numpy, 16.1MiB", "building docopt==0.6.2",
+        "putting packages in place (1)", "compiling Python modules (of 6 packages)",
+    ]  # fmt: skip
+    assert set(lines) <= set(said), "the log has all of it"
+
+
+def test_those_who_follow_see_how_far_conda_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    conda_installs(rig, "whole")
+    create = rig.commands.answers[CONDA]
+    bar = '{{"fetch":"{}-1.0 | 1 MB | ","finished":{},"maxval":1,"progress":1}}'
+
+    def told(argv: tuple[str, ...]) -> str:
+        for name, finished in (("a", "false"), ("b", "false"), ("a", "true"), ("a", "true"), ("b", "true")):
+            rig.commands.options[-1]["line"]("\0" + bar.format(name, finished))
+        rig.commands.options[-1]["line"]("talk")
+        assert callable(create)
+        return str(create(argv))
+
+    rig.commands.answers[CONDA] = told
+    assert rig.run(manager="conda") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith(("downloading", "talk")) or "fetch" in line] == [
+        "downloading packages with conda, 1 there", "downloading packages with conda, 2 there", "talk",
+    ]  # fmt: skip
 
 
 def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: Rig) -> None:
@@ -697,8 +736,8 @@ def test_the_first_cell_that_fails_is_told(rig: Rig, notebook: str, found: Any, 
 
 
 def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> None:
-    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = lambda argv: (
-        (rig.prefix / "lib/python3.12/site-packages").mkdir(parents=True)
+    rig.commands.answers["/opt/hub/hub/bin/uv", "venv"] = lambda argv: (rig.prefix / "lib/python3.12/site-packages").mkdir(
+        parents=True
     )
     assert rig.run() == 0
     assert [path for path in (rig.prefix, *rig.prefix.rglob("*")) if path.stat().st_mode & 0o222] == []
@@ -861,7 +900,6 @@ def test_a_download_that_fails_is_told_with_its_reason(rig: Rig) -> None:
     spec = {**rig.spec, "do": "conda", "url": "https://x", "sha256": "0"}
     assert run(spec, commands=rig.commands, web=Down()) == 1  # type: ignore[arg-type]
     assert (rig.told["why"], rig.told["retry"]) == ("no route", True)
-
 
 
 def test_a_build_waits_for_another_as_long_as_its_own_time_lasts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

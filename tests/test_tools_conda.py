@@ -75,3 +75,20 @@ COVERED: list[tuple[list[str], tuple[str, ...]]] = [
 def test_records_cover_what_was_asked_for(specs: list[str], missing: tuple[str, ...]) -> None:
     found = [CondaPackage(name, "1", "0", "https://x") for name in ("python", "numpy")]
     assert conda.uncovered(specs, found) == missing
+
+
+BAR = '{{"fetch":"numpy-2.3.1           | 8.1 MB    | ","finished":{},"maxval":1,"progress":{}}}\n\0'
+
+
+def test_an_error_after_downloads_is_found_behind_them() -> None:
+    said = json.dumps({"exception_name": "CondaHTTPError", "message": "HTTP 503 for url <https://example.org/x>"}, indent=2)
+    error = conda.failure(BAR.format("false", 0.5) + BAR.format("true", 1) + said, code=1)
+    assert (error.what, "503" in error.why) == ("a channel cannot be reached", True)
+    assert conda.failure(BAR.format("true", 1), code=1).why == "conda exited with 1"
+
+
+def test_what_comes_is_told_apart_from_other_lines() -> None:
+    assert conda.fetched(BAR.format("false", 0.5).rstrip("\0")) == ("numpy-2.3.1", False)
+    assert conda.fetched("\0" + BAR.format("true", 1)) == ("numpy-2.3.1", True)
+    for line in ("", "{", '  "fetch": "x"', '{"success": true}', "Collecting {fetch}"):
+        assert conda.fetched(line) is None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import files
-from hubd.host.commands import Result
-from hubd.jobs.work import Work
+from hubd.host.commands import Line, Result
+from hubd.jobs.work import Work, log
 from hubd.tools import uv
 
 
@@ -66,15 +66,23 @@ def install(work: Work, prefix: Path, pins: Iterable[str]) -> None:
     lines = tuple(pins)
     hashed = all(map(uv.has_hash, lines))
     if lines:
-        run_uv(work, uv.install_locked(work.path("uv"), prefix, _list(work, "solved", lines), hashed=hashed))
+        order = uv.install_locked(work.path("uv"), prefix, _list(work, "solved", lines), hashed=hashed)
+
+        def hear(line: str) -> None:
+            log(line)
+            if phase := uv.progress(line):
+                work.phase(phase)
+
+        run_uv(work, order, line=hear)
 
 
-def run_uv(work: Work, argv: tuple[str, ...]) -> Result:
-    """Run uv. Raises HubdError with its reason."""
+def run_uv(work: Work, argv: tuple[str, ...], *, line: Line = log) -> Result:
+    """Run uv. line: hears what it says. Raises HubdError with its reason."""
     # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.
     cache = work.path("cache")
     result = work.run(
         argv,
+        line=line,
         HOME=str(cache),
         UV_CACHE_DIR=str(cache / "uv"),
         UV_PYTHON_INSTALL_DIR=str(work.path("pythons")),

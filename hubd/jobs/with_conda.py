@@ -10,7 +10,7 @@ from hubd.jobs.compiled import compile_python
 from hubd.jobs.damage import cache_of
 from hubd.jobs.pypi import add_pip_part
 from hubd.jobs.records import check_against, installed
-from hubd.jobs.work import Work
+from hubd.jobs.work import Work, log
 from hubd.tools import conda
 from hubd.tools.lock import Lock
 
@@ -46,8 +46,23 @@ def _rebuild(work: Work, prefix: Path, lock: Lock) -> None:
 
 def _run(work: Work, prefix: Path, argv: conda.Argv) -> Result:
     """Run conda. Raises HubdError with its reason, also where it ends well and left no environment."""
-    result = work.run(argv, HOME=str(work.path("cache")), CONDA_PKGS_DIRS=str(cache_of(work)))
+    result = work.run(argv, line=_Progress(work), HOME=str(work.path("cache")), CONDA_PKGS_DIRS=str(cache_of(work)))
     # The exit code alone is not to be trusted: conda's own mark is.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)
     return result
+
+
+class _Progress:
+    """Hears conda's lines: which packages have come goes to those who follow, everything else to the log."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._there = work, set[str]()
+
+    def __call__(self, line: str) -> None:
+        told = conda.fetched(line)
+        if told is None:
+            log(line)
+        elif told[1] and told[0] not in self._there:
+            self._there.add(told[0])
+            self._work.phase(f"downloading packages with conda, {len(self._there)} there")

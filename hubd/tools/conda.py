@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from platform import machine
 from typing import Any
@@ -89,7 +89,7 @@ def failure(output: str, *, code: int) -> HubdError:
         inner = [str(error.get("message", "")) for error in said.get("errors") or [] if isinstance(error, Mapping)]
         message = "; ".join(filter(None, inner)) or message
     # Sometimes there is no JSON at all but a traceback: its last line is what there is to tell.
-    short = " ".join(message.split())[:600] or ("" if said else last_line(output)) or f"conda exited with {code}"
+    short = " ".join(message.split())[:600] or ("" if said else last_line(_without_bars(output))) or f"conda exited with {code}"
     if DISK_FULL in output or "NoSpaceLeft" in name:
         return disk_full()
     if name in ("PackagesNotFoundInChannelsError", "PackagesNotFoundError", "ResolvePackageNotFound"):
@@ -141,12 +141,29 @@ def _conflict(message: str) -> str:
 
 def _json_in(output: str) -> dict[str, Any]:
     """The JSON object in conda's output: some failures print it among other lines or on standard error."""
+    found = [value for value in _objects(_without_bars(output)) if isinstance(value, dict)]
+    return next((value for value in found if "exception_name" in value), found[0] if found else {})
+
+
+def _without_bars(output: str) -> str:
+    """What conda printed without its progress bars, which with --json are objects too, each with a zero byte behind."""
+    return "\n".join(line for line in output.replace("\0", "").splitlines() if fetched(line) is None)
+
+
+def _objects(output: str) -> Iterator[Any]:
     start = output.find("{")
     while start != -1:
         try:
-            value, _ = json.JSONDecoder().raw_decode(output[start:])
+            value, start = json.JSONDecoder().raw_decode(output, start)
+            yield value
         except ValueError:
-            start = output.find("{", start + 1)
-            continue
-        return value if isinstance(value, dict) else {}
-    return {}
+            start += 1
+        start = output.find("{", start)
+
+
+def fetched(line: str) -> tuple[str, bool] | None:
+    """Which package a line of conda's output tells of, and whether it is there now; None for other lines."""
+    said = next(_objects(line), None)
+    if not isinstance(said, dict) or "fetch" not in said:
+        return None
+    return str(said["fetch"]).partition("|")[0].strip(), said.get("finished") is True

@@ -75,6 +75,20 @@ def pinned(text: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith(("#", "-")))
 
 
+_PROGRESS = (
+    (re.compile(r" *Downloading (\S+) \((\S+)\)"), "downloading {0}, {1}"),
+    (re.compile(r" *Building (\S+)"), "building {0}"),
+    (re.compile(r" *Prepared (\d+) packages? in .*"), "putting packages in place ({0})"),
+    (re.compile(r" *Installed (\d+) packages? in .*"), "compiling Python modules (of {0} packages)"),
+)
+
+
+def progress(line: str) -> str:
+    """How far an installation is, by a line that uv prints; empty for lines that do not tell it."""
+    found = ((words, match) for pattern, words in _PROGRESS if (match := pattern.fullmatch(line.rstrip())))
+    return next((words.format(*match.groups()) for words, match in found), "")
+
+
 def has_hash(requirement: str) -> bool:
     """Whether a line of a list says what the download must be."""
     return " --hash=sha256:" in requirement

@@ -173,6 +173,7 @@ async def link(
             installed_packages=before or None,
             show_progress=False,
         )
+        tell_fetched(fetch)
         if fetch and not alone:
             poison(caches[0], added)
             actions["POISONED"] = True
@@ -180,6 +181,16 @@ async def link(
     compile_python(prefix)
     write_history(prefix, added, gone, asked)
     return {"success": True, "actions": actions, "prefix": str(prefix)}
+
+
+def tell_fetched(packages: Sequence[dict[str, object]]) -> None:
+    """What --json prints while packages come: an object for each turn of each bar, with a zero byte behind."""
+    if "--json" not in sys.argv or "--file" in sys.argv:
+        return
+    for package in packages:
+        bar = f"{package['name']}-{package['version']} | 1 MB     | "
+        for finished, progress in (("false", "0.500000"), ("true", "1")):
+            print(f'{{"fetch":"{bar}","finished":{finished},"maxval":1,"progress":{progress}}}', end="\n\0")
 
 
 @contextmanager
