@@ -1,4 +1,4 @@
-"""How long a package takes: added to a warm environment, until its kernel is switched; and what ten environments take."""
+"""A package added to a warm environment until its kernel is switched, the way back, and the disk of ten environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from web import web_server
 ROUNDS = 5
 # Seconds until a build is given up.
 LONGEST = 300
-OVERHEAD, FASTER, DISK = 1.5, 5, 1.3
+OVERHEAD, FASTER, DISK, ROLLBACK = 1.5, 5, 1.3, 1.0
 # 45 packages of the small channel, with what they need.
 PACKAGES = ("python=3.11", "ipykernel", "numpy")
 # uv fetches another Python than the system's from the network; here it takes that.
@@ -72,7 +72,7 @@ class Workshop:
 
 
 def measure(bench: Bench) -> Iterable[Figure]:
-    """Time by manager beside the manager alone, then disk of ten environments that differ in one package."""
+    """Time by manager beside the manager alone, back and forward, and disk of ten environments that differ in one package."""
     with workshop(bench.installed) as shop:
         plain = {manager: alone(shop, manager) for manager in ("conda", "rattler", "uv")}
         medians = {manager: statistics.median(values) for manager, values in plain.items()}
@@ -82,6 +82,7 @@ def measure(bench: Bench) -> Iterable[Figure]:
             yield Figure(f"{manager} alone, 45 packages, all cached", "s", values, aim=aim, peers=peers)
         for manager in plain:
             yield from added(shop, manager, medians[manager])
+        yield from back_and_forward(shop)
         for manager in ("rattler", "conda"):
             yield ten(shop, manager)
         shop.hub.put_config(shop.text)
@@ -144,6 +145,18 @@ def added(shop: Workshop, manager: str, plain: float) -> Iterable[Figure]:
     yield Figure(
         f"{manager}: of that neither the manager nor the cell", "s", [value - plain - cell for value in values], aim=OVERHEAD
     )
+
+
+def back_and_forward(shop: Workshop) -> Iterable[Figure]:
+    """Both commands in turns, each from its start until it has ended, when new kernels get the other generation."""
+    newest, orders = shop.kernel("warm"), {"back": (), "forward again": ("--undo",)}
+    shop.hub.machine.run(("hubd", "env", "rollback", "warm"))
+    if shop.kernel("warm") == newest:
+        raise AssertionError("a rollback that has ended offers the same kernel")
+    shop.hub.machine.run(("hubd", "env", "rollback", "warm", "--undo"))
+    taken = shop.hub.take({name: ("hubd", "env", "rollback", "warm", *more) for name, more in orders.items()}, rounds=ROUNDS)
+    for name, runs in taken.items():
+        yield Figure(f"rollback, {name}: whole process, the kernel switched", "s", [run.wall for run in runs], aim=ROLLBACK)
 
 
 def ten(shop: Workshop, manager: str) -> Figure:
