@@ -137,7 +137,8 @@ def test_the_whole_story_of_a_build_that_fails_and_the_way_round(hub_machine: Hu
     hub_machine.hubd("apply", "--yes", "--wait", check=False, timeout=900)
     said = hub_machine.hubd("env", "why", KERNEL).out
     assert "hubd-there-is-none-such" in said and "People have generation 2 meanwhile." in said, said
-    assert "tried again by itself in" in said and f"hubd logs job-env-{KERNEL}" in said, said
+    assert "the same again would hardly help, and is tried in 24 hours" in said, said
+    assert "hubd tries again within a day, or at once by `hubd apply`." in said and f"hubd logs job-env-{KERNEL}" in said, said
     assert told(hub_machine, "why", KERNEL, user="ada")["trouble"]["log"], "the daemon has the log for admins"
     hub_machine.hubd("env", "rollback", KERNEL, "--to", "2")
     assert hub_machine.status()["state"] == "right"

@@ -142,6 +142,47 @@ def test_when_a_failed_job_is_tried_again(tries: int, passed: float, due: bool) 
     assert is_due(SeenJob(failure={"tries": tries, "ended": 5000}, now=5000 + passed)) is due
 
 
+RARELY = [
+    # what a failure says of a retry, hours since, due
+    (False, 23.9, False),
+    (False, 24, True),
+    (False, -1, True),
+    (True, 0.1, True),
+    # What a build makes up is no answer.
+    ("false", 0.1, True),
+    (0, 0.1, True),
+    (None, 0.1, True),
+]
+
+
+@pytest.mark.parametrize(("retry", "hours", "due"), RARELY)
+def test_what_the_same_again_cannot_mend_is_tried_once_a_day(
+    host: FakeHost, folder: Path, retry: Any, hours: float, due: bool
+) -> None:
+    tried(host, "env-a", {"state": "failed", "tries": 1, "ended": host.now - 3600 * hours, "retry": retry})
+    assert is_due(seen_of(host)) is due
+    assert ("retry" in (seen_of(host).failure or {})) is isinstance(retry, bool)
+    tried(host, "env-a", {"state": "failed", "tries": 99, "ended": host.now - 3600 * hours, "retry": retry})
+    assert is_due(seen_of(host)) is (due and hours != 0.1)
+
+
+def test_what_is_tried_rarely_says_so(host: FakeHost, folder: Path) -> None:
+    failed = {"state": "failed", "ended": host.now, "what": "no nunpy", "retry": False}
+    tried(host, "env-a", {**failed, "fix": "Correct the name."})
+    error = failure_of(seen_of(host), "x")
+    assert (error.fix, error.retry) == ("Correct the name. hubd tries again within a day, or at once by `hubd apply`.", False)
+    assert failure_of(SeenJob(failure=failed), "hubd logs x").fix.endswith("`hubd apply`. hubd logs x")
+    tried(host, "env-a", {**failed, "fix": "Correct the name.", "retry": True})
+    error = failure_of(seen_of(host), "x")
+    assert (error.fix, error.retry) == ("Correct the name.", True)
+    # Something else is asked for, or somebody asks.
+    tried(host, "env-a", failed)
+    assert not is_due(seen_of(host))
+    assert is_due(observe_job(host, "env-a", complete=False, digest="other"))
+    jobs.forget_failures(host)
+    assert is_due(seen_of(host))
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [{"tries": "many", "ended": "never"}, {}, {"tries": None, "ended": []}, {"tries": float("inf"), "ended": float("nan")}],
