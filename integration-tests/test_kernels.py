@@ -106,7 +106,8 @@ def test_shell_in_an_environment(machine: HubMachine) -> None:
 @pytest.mark.parametrize("command", ["%pip", "%conda", "%uv pip", "!pip"])
 def test_installing_into_it_is_refused_with_a_sentence(machine: HubMachine, server: Server, name: str, command: str) -> None:
     said = server.run(f"{command} install cowsay", name)
-    assert f"The environment {name} {REFUSED} (hubd config add-item environments.{name}.packages PACKAGE)." in said, said
+    assert f"The environment {name} {REFUSED} (hubd config add-item environments.{name}.packages PACKAGE), " in said, said
+    assert "or make one of your own, if you may: hubd env create NAME PACKAGE" in said, said
     assert "Traceback" not in said, said
 
 
@@ -189,3 +190,24 @@ def test_change_by_hand_is_reported(machine: HubMachine, name: str) -> None:
     machine.shell(told.rpartition("To build it anew: ")[2], timeout=300)
     assert machine.status()["state"] == "right", machine.status()
     assert kernel_json(machine, name)["argv"][0] != f"{prefix}/bin/python"
+
+
+@pytest.mark.parametrize("name", ["geo", KERNEL])
+def test_edit_deep_inside_is_told_to_whoever_asks_and_then_by_status(machine: HubMachine, name: str) -> None:
+    prefix = kernel_json(machine, name)["argv"][0].removesuffix("/bin/python")
+    assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"
+    # In place: what the package cache has is the same file, and is edited with it.
+    module = machine.run(("sh", "-c", f"ls {prefix}/lib/python3*/site-packages/ipykernel/__init__.py")).out.strip()
+    machine.shell(f"echo '# by hand' >> {module}")
+    assert int(machine.run(("stat", "-c", "%h", module)).out) > 1
+    machine.shell(f"rm -r {prefix}/lib/python3*/site-packages/ipykernel/inprocess")
+    said = machine.hubd("env", "why", name).out
+    where = f"ipykernel/__init__.py of its generation {Path(prefix).name}"
+    assert f"{where} was changed just now, after the build, and 1 more" in said, said
+    assert "ipykernel/__init__.py of its generation" in machine.hubd("env", "show", name).out
+    machine.wait_until(lambda: f"untouched:{name}" in trouble(machine), "status to tell it, too")
+    machine.hubd("env", "build", name, timeout=300)
+    assert machine.status()["state"] == "right", machine.status()
+    assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"
+    built = kernel_json(machine, name)["argv"][0].removesuffix("/bin/python")
+    assert built != prefix and "# by hand" not in machine.read(module.replace(prefix, built))

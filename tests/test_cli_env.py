@@ -95,6 +95,11 @@ def test_the_words_of_a_failure() -> None:
         "    no numpyy",
     ]
     assert "at the next pass" in list(why_lines(found, 1700))[3]
+    rarely = {**found, "trouble": {**trouble, "retry": False, "next_try": 1000 + 86400}}
+    hardly = "  2 tries, the last 1 minute ago; the same again would hardly help, and is tried in"
+    assert list(why_lines(rarely, 1060))[3] == f"{hardly} 24 hours"
+    assert list(why_lines(rarely, 1060 + 85000))[3].endswith("and is tried in 22 minutes")
+    assert list(why_lines(rarely, 99_999))[3].endswith("and is tried at the next pass")
 
 
 def test_the_words_for_none() -> None:

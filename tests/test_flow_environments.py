@@ -20,7 +20,7 @@ from hubd.host.init import UnitState
 from hubd.resources.base import Progress, Step
 from hubd.resources.environment import Environment
 from hubd.resources.generation import MARK, Generation, Generations
-from hubd.resources.job import FIRST_RETRY, result_path
+from hubd.resources.job import FIRST_RETRY, RARE_RETRY, RARELY, result_path
 from hubd.tools.lock import SAVED, Lock, lock_text
 
 
@@ -179,10 +179,14 @@ def test_the_whole_story_of_a_failure(machine: Machine) -> None:
     found = whole(host, "science")
     assert (found["state"], found["say"], found["generation"]) == ("failed", "science is not built: no numpyy", 1)
     assert found["trouble"] == {
-        "what": "science is not built: no numpyy", "why": "nobody has it", "fix": "Mend the name.", "tries": 2,
+        "what": "science is not built: no numpyy", "why": "nobody has it", "fix": "Mend the name.", "retry": True, "tries": 2,
         "ended": host.now - 60,
         "next_try": host.now - 60 + 2 * FIRST_RETRY, "log": ["solving", "no numpyy"],
     }  # fmt: skip
+    result_path(machine.layout, "env-science").write_text(json.dumps({**report, "retry": False}))
+    told = whole(host, "science")["trouble"]
+    assert (told["retry"], told["next_try"]) == (False, host.now - 60 + RARE_RETRY)
+    assert told["fix"] == f"Mend the name. {RARELY}"
 
 
 def test_a_build_that_waits_for_something_that_failed(machine: Machine) -> None:

@@ -142,6 +142,47 @@ def test_when_a_failed_job_is_tried_again(tries: int, passed: float, due: bool) 
     assert is_due(SeenJob(failure={"tries": tries, "ended": 5000}, now=5000 + passed)) is due
 
 
+RARELY = [
+    # what a failure says of a retry, hours since, due
+    (False, 23.9, False),
+    (False, 24, True),
+    (False, -1, True),
+    (True, 0.1, True),
+    # What a build makes up is no answer.
+    ("false", 0.1, True),
+    (0, 0.1, True),
+    (None, 0.1, True),
+]
+
+
+@pytest.mark.parametrize(("retry", "hours", "due"), RARELY)
+def test_what_the_same_again_cannot_mend_is_tried_once_a_day(
+    host: FakeHost, folder: Path, retry: Any, hours: float, due: bool
+) -> None:
+    tried(host, "env-a", {"state": "failed", "tries": 1, "ended": host.now - 3600 * hours, "retry": retry})
+    assert is_due(seen_of(host)) is due
+    assert ("retry" in (seen_of(host).failure or {})) is isinstance(retry, bool)
+    tried(host, "env-a", {"state": "failed", "tries": 99, "ended": host.now - 3600 * hours, "retry": retry})
+    assert is_due(seen_of(host)) is (due and hours != 0.1)
+
+
+def test_what_is_tried_rarely_says_so(host: FakeHost, folder: Path) -> None:
+    failed = {"state": "failed", "ended": host.now, "what": "no nunpy", "retry": False}
+    tried(host, "env-a", {**failed, "fix": "Correct the name."})
+    error = failure_of(seen_of(host), "x")
+    assert (error.fix, error.retry) == ("Correct the name. hubd tries again within a day, or at once by `hubd apply`.", False)
+    assert failure_of(SeenJob(failure=failed), "hubd logs x").fix.endswith("`hubd apply`. hubd logs x")
+    tried(host, "env-a", {**failed, "fix": "Correct the name.", "retry": True})
+    error = failure_of(seen_of(host), "x")
+    assert (error.fix, error.retry) == ("Correct the name.", True)
+    # Something else is asked for, or somebody asks.
+    tried(host, "env-a", failed)
+    assert not is_due(seen_of(host))
+    assert is_due(observe_job(host, "env-a", complete=False, digest="other"))
+    jobs.forget_failures(host)
+    assert is_due(seen_of(host))
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [{"tries": "many", "ended": "never"}, {}, {"tries": None, "ended": []}, {"tries": float("inf"), "ended": float("nan")}],
@@ -738,10 +779,39 @@ def test_conda_under_way(tmp_path: Path, seen: SeenJob, steps: int, error: bool)
 def test_somebody_elses_conda_is_only_looked_at(host: FakeHost, tmp_path: Path) -> None:
     wish = ExistingConda(prefix=tmp_path)
     progress = wish.progress(wish.observe(host))
-    assert wish.steps(False) == () and progress is not None and isinstance(progress.error, HubdError)
+    assert wish.steps("") == () and progress is not None and isinstance(progress.error, HubdError)
+    assert "mamba" not in f"{progress.error}{progress.error.fix}"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/conda").touch()
+    (tmp_path / "bin/mamba").touch(mode=0o755)
     assert wish.progress(wish.observe(host)) is None
+
+
+ONLY = [
+    # where a program lies, what conda.path names, the program that is told of
+    ("bin/mamba", "", "mamba"),
+    ("bin/micromamba", "", "micromamba"),
+    ("micromamba", "", "micromamba"),
+    ("micromamba", "micromamba", "micromamba"),
+    ("bin/mamba", "bin/mamba", "mamba"),
+    ("bin/python", "bin/python", ""),
+    ("bin/mamba", "lib", ""),
+]
+
+
+@pytest.mark.parametrize(("program", "named", "told"), ONLY)
+def test_what_is_not_conda_is_told_with_the_way_that_needs_none(
+    host: FakeHost, tmp_path: Path, program: str, named: str, told: str
+) -> None:
+    (tmp_path / program).parent.mkdir(exist_ok=True)
+    (tmp_path / program).touch(mode=0o755)
+    wish = ExistingConda(prefix=tmp_path / named)
+    progress = wish.progress(wish.observe(host))
+    assert progress is not None and progress.error is not None
+    assert progress.error.what == f"there is no conda at {tmp_path / named}"
+    assert progress.error.why.startswith(f"there is only {told}, and hubd drives conda" if told else "conda.path names it")
+    assert ("`manager: rattler` builds the same packages" in progress.error.fix) is bool(told)
+    assert "Correct conda.path" in progress.error.fix
 
 
 @pytest.mark.parametrize(("down", "manager"), [({}, "conda"), ({"https://a": "no route"}, "uv"), ({"https://b": "404"}, "uv")])

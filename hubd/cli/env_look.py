@@ -96,6 +96,9 @@ def list_lines(found: Told) -> Iterator[str]:
 def show_lines(found: Told) -> Iterator[str]:
     """One environment with its generations."""
     yield f"{found['name']}: {_state(found)}"
+    trouble = found.get("trouble") or {}
+    if trouble.get("why"):
+        yield f"  because {because(trouble['why'])}"
     yield from (f"  kernel {each['title']}, for {each['audience']}" for each in found["kernels"])
     rows = [("GENERATION", "BUILT", "BY", "PACKAGES", "PROGRAMS", "OWN", "SHARED", "")]
     for each in found["generations"]:
@@ -127,7 +130,7 @@ def why_lines(found: Told, now: float) -> Iterator[str]:
         yield f"  {trouble['fix']}"
     if trouble["ended"]:
         tried = "1 try" if trouble["tries"] == 1 else f"{trouble['tries']} tries"
-        yield f"  {tried}, the last {ago(now - trouble['ended'])}; tried again {_again(trouble['next_try'] - now)}"
+        yield f"  {tried}, the last {ago(now - trouble['ended'])}; {_again(trouble, now)}"
     yield f"  {_meanwhile(found)}"
     if trouble["log"]:
         yield f"  The end of its log (all of it: hubd logs job-env-{found['name']}):"
@@ -150,9 +153,14 @@ def _remarks(generation: Told) -> str:
     return ", ".join(words for key, words in remarks if generation[key])
 
 
-def _again(seconds: float) -> str:
-    when = f"by itself in {max(1, round(seconds / 60))} minutes" if seconds > 0 else "at the next pass"
-    return f"{when}, or at once by `hubd apply`"
+def _again(trouble: Told, now: float) -> str:
+    minutes = max(1, round((trouble["next_try"] - now) / 60))
+    when = f"in {minutes} minutes" if minutes <= 120 else f"in {round(minutes / 60)} hours"
+    when = when if trouble["next_try"] > now else "at the next pass"
+    # A daemon that was not restarted yet does not tell whether it may help. The cure has said the rest.
+    if not trouble.get("retry", True):
+        return f"the same again would hardly help, and is tried {when}"
+    return f"tried again {'by itself ' if trouble['next_try'] > now else ''}{when}, or at once by `hubd apply`"
 
 
 def _meanwhile(found: Told) -> str:

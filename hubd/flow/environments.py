@@ -21,7 +21,7 @@ from hubd.layout import Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations
-from hubd.resources.job import job_unit, next_try, observe_job
+from hubd.resources.job import job_unit, may_help, next_try, observe_job
 from hubd.resources.kernel import Kernel
 from hubd.resources.saved_lock import difference_between, saved_lock
 from hubd.resources.switch import Switch
@@ -204,6 +204,6 @@ def _story(host: Host, seen: Observed) -> dict[str, Any] | None:
     failure = told_by_job.failure or {}
     log = host.init.log(job_unit(job), lines=LOG_LINES) if failure else ()
     return {
-        "what": trouble.what, "why": trouble.why, "fix": trouble.fix,
+        "what": trouble.what, "why": trouble.why, "fix": trouble.fix, "retry": may_help(failure),
         "tries": failure.get("tries", 0), "ended": failure.get("ended", 0), "next_try": next_try(told_by_job), "log": list(log),
     }  # fmt: skip

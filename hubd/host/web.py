@@ -28,6 +28,9 @@ STALL = 30.0
 WINDOW = 60.0
 PACE = 60 * 1024
 
+# What a server answers that has no such thing, or not for us; no waiting changes that.
+GONE = (401, 404, 410)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -110,7 +113,9 @@ class Web:
                 os.fsync(out.fileno())
         except OSError as error:  # requests' exceptions are OSErrors too
             temporary.unlink(missing_ok=True)
-            raise HubdError(f"{url} could not be downloaded", why=_short(error), retry=True) from error
+            gone = getattr(getattr(error, "response", None), "status_code", 0) in GONE
+            fix = "Correct the address." if gone else ""
+            raise HubdError(f"{url} could not be downloaded", why=_short(error), fix=fix, retry=not gone) from error
         if digest.hexdigest() != sha256.lower():
             temporary.unlink()
             raise HubdError(

@@ -54,13 +54,15 @@ def _trial(work: Work, spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _failure(found: Mapping[str, Any], notebook: str, *, seconds: int, said: str) -> HubdError:
     cell, why = int(found.get("cell") or 0), last_line(str(found.get("error", "")))
+    late = bool(found.get("late"))
     if not cell or not notebook:
         packages = "ipykernel for Python, r-irkernel for R"
         fix = f"Add the kernel's package ({packages}), or read the log for what it says at its start."
-        return HubdError("its kernel does not run a cell", why=plain(why if cell else said or why), fix=fix)
+        busy = late or "didn't respond in" in why
+        return HubdError("its kernel does not run a cell", why=plain(why if cell else said or why), fix=fix, retry=busy)
     where = f"{notebook} in code cell {cell}"
-    if found.get("late"):
+    if late:
         return HubdError(f"its notebook comes to no end: {where}", why=f"it may take {seconds} seconds",
-                         fix="Make the notebook quicker, or give it more time with smoke_time.")  # fmt: skip
+                         fix="Make the notebook quicker, or give it more time with smoke_time.", retry=True)  # fmt: skip
     return HubdError(f"its notebook fails: {where}", why=plain(why),
                      fix="Add the package that is missing, or correct the notebook.")  # fmt: skip

@@ -24,6 +24,9 @@ from hubd.words import plain
 
 FIRST_RETRY = 300.0
 LAST_RETRY = 6 * 3600.0
+# Where doing the same again cannot help, it is done this rarely: what a channel holds changes.
+RARE_RETRY = 24 * 3600.0
+RARELY = "hubd tries again within a day, or at once by `hubd apply`."
 # How often a killed job is tried again without a wait.
 AT_ONCE = 2
 
@@ -35,6 +38,7 @@ START_WAIT = 120.0
 LONGEST_REPORT = 64 * 1024
 TEXTS = ("state", "digest", "phase", "what", "why", "fix")
 NUMBERS = ("tries", "at", "ended")
+ANSWERS = ("retry",)
 # In seconds since the epoch, and in tries: beyond it is nonsense.
 HIGHEST = 10**12
 
@@ -144,7 +148,7 @@ def _overrun(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> 
 
 
 def is_due(seen: SeenJob) -> bool:
-    """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time."""
+    """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time, or after a day."""
     if seen.failure is None:
         return True
     return seen.now >= next_try(seen) or seen.now < _number(seen.failure, "ended")  # the clock was set back
@@ -156,14 +160,22 @@ def next_try(seen: SeenJob) -> float:
         return 0.0
     tries, ended = _number(seen.failure, "tries"), _number(seen.failure, "ended")
     wait: float = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
-    return ended + wait
+    return ended + (wait if may_help(seen.failure) else RARE_RETRY)
+
+
+def may_help(failure: Mapping[str, Any]) -> bool:
+    """Whether trying the same again may help; so it is taken where nothing tells."""
+    return failure.get("retry") is not False
 
 
 def failure_of(seen: SeenJob, fix: str) -> HubdError:
-    """The error of the last try."""
+    """The error of the last try, with when it is tried again where that takes long."""
     failure = seen.failure or {}
     words = {key: str(failure.get(key) or "") for key in ("what", "why", "fix")}
-    return HubdError(words["what"] or "the job failed", why=words["why"], fix=words["fix"] or fix, retry=True)
+    retry, fix = may_help(failure), words["fix"] or fix
+    if not retry:
+        fix = f"{fix} {RARELY}" if fix.endswith(".") else f"{RARELY} {fix}"
+    return HubdError(words["what"] or "the job failed", why=words["why"], fix=fix, retry=retry)
 
 
 def forget_failures(host: Host, only: str = "") -> None:
@@ -308,7 +320,8 @@ def read_report(path: Path) -> dict[str, Any]:
     """What a job said last, with bounds: nothing but known fields, and nothing that steers a terminal."""
     data = _read(path, most=LONGEST_REPORT)
     texts = {key: plain(data[key]) for key in TEXTS if isinstance(data.get(key), str)}
-    return {**texts, **{key: _number(data, key) for key in NUMBERS if key in data}}
+    answers = {key: data[key] for key in ANSWERS if isinstance(data.get(key), bool)}
+    return {**texts, **answers, **{key: _number(data, key) for key in NUMBERS if key in data}}
 
 
 def _number(values: Mapping[str, Any], key: str) -> int:

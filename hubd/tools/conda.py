@@ -18,6 +18,9 @@ Argv = tuple[str, ...]
 # What is said of a failure that is none of the known ones.
 UNCLEAR = "conda could not build the environment"
 
+# How conda begins to tell of an address that its server does not have, or not for us.
+GONE = r"HTTP (?:401|404|410)\b"
+
 
 def platform() -> str:
     """conda's word for the kind of this machine."""
@@ -115,10 +118,17 @@ def _in_words(name: str, message: str, short: str) -> HubdError:
         return HubdError("a channel wants its terms accepted", why=short, fix=fix)
     if re.match(r"Invalid(Version|Match)?Spec", name or short):
         return HubdError("a package is not written as conda writes it", why=short, fix="Write it like numpy=2.1.")
+    if "Channel" in name and re.match(GONE, message):
+        return no_such_channel(short)
     if "HTTP" in name or "Channel" in name or "Connection" in name:
         fix = "Check the channel's address and the network; hubd tries again by itself."
         return HubdError("a channel cannot be reached", why=short, fix=fix, retry=True)
     return HubdError(UNCLEAR, why=short, retry=True)
+
+
+def no_such_channel(why: str) -> HubdError:
+    """A server that is there and says that it has no such channel, which no waiting changes."""
+    return HubdError("there is no such channel", why=why, fix="Correct the channel's name or address.")
 
 
 def _not_found(why: str) -> HubdError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError, last_line
+from hubd.tools.conda import no_such_channel
 from hubd.tools.lock import CondaPackage
 
 Argv = tuple[str, ...]
@@ -21,7 +22,9 @@ CHANNEL_SERVER = "https://conda.anaconda.org"
 
 _NOT_FOUND = re.compile(r"Cannot solve the request because of: No candidates were found for (?P<spec>.+?)\.?")
 _TREE_SIGNS = re.compile("[│├└─]+")
-_NETWORK = ("error sending request", "HTTP status", "dns error", "could not find subdir", "error decoding response", "timed out")
+# Of a single file it may mean that the channel changed a moment ago.
+_NO_CHANNEL = re.compile(r"could not find subdir|\((?:401|404|410)\b[^()]*\) for url \([^()]*/repodata")
+_NETWORK = ("error sending request", "HTTP status", "dns error", "error decoding response", "timed out")
 
 
 def drive(python: Path) -> Argv:
@@ -73,6 +76,8 @@ def failure(out: str, err: str, *, code: int) -> HubdError:
 
 
 def _of_network(kind: str, text: str) -> HubdError | None:
+    if _NO_CHANNEL.search(text):
+        return no_such_channel(_ends(text))
     if kind == "GatewayError" or any(word in text for word in _NETWORK):
         fix = "Check the channel's address and the network; hubd tries again by itself."
         return HubdError("a channel cannot be reached", why=_ends(text), fix=fix, retry=True)
@@ -91,7 +96,8 @@ def _of_packages(kind: str, text: str) -> HubdError | None:
         fix = "Write it as conda does: name, name=1.2 or name>=1.2."
         return HubdError("a package is not written as conda writes it", why=_short(text), fix=fix)
     if kind == "PostLink":
-        return HubdError("a package's own script failed", why=f"the post-link script of {text}", retry=True)
+        fix = "Leave it out, or ask for another version of it."
+        return HubdError("a package's own script failed", why=f"the post-link script of {text}", fix=fix)
     return None
 
 
@@ -100,7 +106,7 @@ def _of_disk(text: str) -> HubdError:
         fix = "Free some space where the environments and the cache are; hubd tries again by itself."
         return HubdError("the disk is full", why=_ends(text), fix=fix, retry=True)
     if "hash mismatch" in text:
-        return HubdError("a download is not the file it should be", why=_ends(text), retry=True)
+        return HubdError("a download is not the file it should be", why=_ends(text), fix="Do not use it before you know why.")
     return HubdError("rattler could not build the environment", why=_ends(text), retry=True)
 
 

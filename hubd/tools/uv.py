@@ -138,6 +138,7 @@ def requirement(package: str) -> str:
 def failure(output: str, *, code: int) -> HubdError:
     """uv's error as one sentence."""
     text = " ".join(output.split())
+    gone = re.search(r"client error \((?:401|404|410)\b", text)
     if DISK_FULL in text:
         return disk_full()
     if "No solution found" in text or "not found in the package registry" in text:
@@ -147,10 +148,12 @@ def failure(output: str, *, code: int) -> HubdError:
                          fix="Correct the name, or loosen one of the versions named.")  # fmt: skip
     if "No interpreter found" in text or "python-build-standalone" in text:
         return HubdError("that Python version cannot be had", why=last_line(output),
-                         fix="Leave `python=` out to use the system's Python, or use `manager: conda`.", retry=True)  # fmt: skip
+                         fix="Leave `python=` out to use the system's Python, or use `manager: conda`.",
+                         retry=bool("python-build-standalone" in text and not gone))  # fmt: skip
     wrong = re.search(r"Hash mismatch for `([^`]+)`|hashes?\b.*mismatch", text, re.IGNORECASE)
     if wrong:
-        return HubdError("a download is not the file it should be", why=f"the hash of {wrong[1] or 'a package'} is another")
+        return HubdError("a download is not the file it should be", why=f"the hash of {wrong[1] or 'a package'} is another",
+                         fix="Do not use it before you know why.")  # fmt: skip
     malformed = re.search(r"Couldn't parse requirement.*?cause: (.{1,300})", text, re.IGNORECASE)
     if malformed:
         return HubdError("a package is not written as pip writes it", why=malformed[1], fix="Write it like numpy==2.1.")
@@ -158,6 +161,9 @@ def failure(output: str, *, code: int) -> HubdError:
     if unbuilt:
         return HubdError(f"{unbuilt[1]} could not be built from its source", why=last_line(output),
                          fix="Take a version that comes ready-made, or get it from a conda channel.")  # fmt: skip
+    if gone:
+        return HubdError("there is nothing at an address", why=last_line(output),
+                         fix="Correct the address of the package, or of the package index.")  # fmt: skip
     if any(word in text for word in ("error sending request", "dns error", "connect", "timed out", "Failed to fetch")):
         fix = "Check the network and the package index; hubd tries again by itself."
         return HubdError("the package index cannot be reached", why=last_line(output), fix=fix, retry=True)
