@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from channel.build import MADE
+from channel.old_python import WHY_WITHOUT
 from hub import KERNEL, HubMachine
 from web import WebServer, web_server
 
@@ -358,3 +359,39 @@ def test_r_is_built_and_runs_a_cell(site: Site, manager: str) -> None:
     home, fit, length, program = site.run(code, "stats").split()
     assert home.startswith("/opt/hub/envs/stats/") and home.endswith("/lib/R"), home
     assert (fit, length, program) == ("0.7528", "1", home.replace("/lib/R", "/bin/R"))
+
+
+OLD_NOTEBOOK = "/opt/hub/old.ipynb"
+OLD_CELLS = ("print u'\xe4', 7 / 2", "exec 'x = 7 / 2'\nassert `x` == '3'")
+OLD = """\
+  legacy: {packages: [python=2.7, ipykernel=4], frozen: true, manager: conda}
+  ancient: {packages: [python=2.7, ipykernel=4, pip], frozen: true, manager: rattler, smoke: old.ipynb}
+"""
+
+
+def test_python_2_7_by_declaration_with_nothing_else_to_do(site: Site, conda_channel: Path) -> None:
+    why = conda_channel / MADE / WHY_WITHOUT
+    if why.exists():
+        pytest.skip(why.read_text())
+    machine = site.machine
+    cells = [{"cell_type": "code", "source": cell, "metadata": {}, "outputs": []} for cell in OLD_CELLS]
+    machine.write(OLD_NOTEBOOK, json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}))
+    said = site.apply(site.config(OLD))
+    assert said.startswith("0 "), said
+    server, show = machine.sign_in("ada").start_server(), "import sys, IPython; print sys.version_info[:2], IPython.__file__"
+    for name in ("legacy", "ancient"):
+        prefix = f"/opt/hub/envs/{name}/1"
+        compiled = f"{prefix}/lib/python2.7/site-packages/IPython/__init__.pyc"
+        assert server.run(show, name) == f"(2, 7) {compiled}\n"
+        assert server.run("!which python; echo $CONDA_PREFIX", name).split() == [f"{prefix}/bin/python", prefix]
+        past = f"{name} is frozen: it stays as it was built, and Python 2.7 is past its end of life"
+        assert past in machine.hubd("status").out
+        assert "its Python 2.7.18 is past its end of life" in machine.hubd("env", "show", name).out
+        spec = json.loads(machine.read(f"/opt/hub/kernels/everyone/kernels/{name}/kernel.json"))
+        assert spec["metadata"] == {"debugger": False}
+    refused = "The environment ancient is shared and cannot be changed here"
+    for command in ("%pip install cowsay", "!pip install cowsay", "!pip install --user cowsay"):
+        assert refused in server.run(command, "ancient"), command
+    said = site.apply(site.config(OLD.replace("ipykernel=4", "ipykernel=4, cowsay")))
+    assert said.startswith("0 "), said
+    assert [server.run(show, name).split("/")[5] for name in ("legacy", "ancient")] == ["1", "1"], "frozen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from hubd.cli.env_look import list_lines, show_lines, why_lines
 from hubd.cli.env_names import complete_environment
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
-from hubd.tools.lock import SAVED, Lock, lock_text
+from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
 from hubd.words import about, day, table
 
 
@@ -69,6 +70,18 @@ def test_show_tells_what_each_generation_brought(machine: Machine, capsys: pytes
         (machine.layout.envs / f"science/{number}" / SAVED).write_text(lock_text(Lock(manager="uv", platform="x-y", pip=pins)))
     assert "  generation 1 → 2: numpy 2.3 → 2.4\n" in said(capsys, "env", "show", "science")
     assert "science: generation 2 → 1: numpy 2.4 → 2.3\n" in said(capsys, "env", "rollback", "science")
+
+
+def test_show_tells_what_is_past_its_end_of_life(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = machine.layout.envs / "science/1" / SAVED
+    built = CondaPackage("python", "2.7.18", "h_0", "https://c.example/linux-64/python-2.7.18-h_0.conda")
+    by_uv = Lock(manager="uv", platform="x-y", python="3.9.1", pip=(f"numpy==2.3 --hash=sha256:{'a' * 64}",))
+    for version, lock in (("2.7.18", Lock(manager="conda", platform="x-y", conda=(built,))), ("3.9.1", by_uv)):
+        saved.write_text(lock_text(lock))
+        lines = said(capsys, "env", "show", "science").splitlines()
+        assert lines[2] == f"  its Python {version} is past its end of life"
+    saved.write_text(lock_text(replace(by_uv, python="3.13")))
+    assert "end of life" not in said(capsys, "env", "show", "science")
 
 
 def test_why(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

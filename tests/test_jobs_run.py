@@ -423,18 +423,21 @@ CONDA = ("/opt/hub/conda/bin/conda",)
 MODULE = "lib/python3.12/site-packages/a.py"
 
 
-def conda_installs(rig: Rig, *texts: str) -> None:
+OLD_PIP = "lib/python3.12/site-packages/pip/_internal/commands/install.py"
+
+
+def conda_installs(rig: Rig, *texts: str, module: str = MODULE) -> None:
     """Let conda put a package with this module in it there, run after run, and say that all went well."""
     runs = iter(texts)
 
     def create(argv: tuple[str, ...]) -> str:
         assert list(rig.prefix.iterdir()) == []
-        (rig.prefix / MODULE).parent.mkdir(parents=True)
-        (rig.prefix / MODULE).write_text(next(runs))
+        (rig.prefix / module).parent.mkdir(parents=True)
+        (rig.prefix / module).write_text(next(runs))
         meta = rig.prefix / "conda-meta"
         meta.mkdir()
         (meta / "history").touch()
-        entry = {"_path": MODULE, "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest()}
+        entry = {"_path": module, "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest()}
         (meta / "a-1-0.json").write_text(json.dumps({"name": "a", "paths_data": {"paths": [entry]}}))
         for name in ("python", "ipykernel", "numpy"):
             (meta / f"{name}-1-0.json").write_text(json.dumps({"name": name}))
@@ -482,6 +485,16 @@ def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: 
     assert cached.run(manager="conda") == 1
     assert "kernel" in cached.told["what"]
     assert len(conda_cache(cached)) == 4
+
+
+def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:
+    conda_installs(cached, "whole", "whole", module=OLD_PIP)
+    cached.commands.answers[TRIAL] = 1
+    assert cached.run(manager="conda") == 1
+    assert len(conda_cache(cached)) == 4, "what hubd writes into a package is no damage of the cache"
+    cached.commands.answers[TRIAL] = "{}"
+    assert cached.run(manager="conda") == 0
+    assert "InstallationError" in (cached.prefix / OLD_PIP).read_text()
 
 
 def conda_fails(rig: Rig, **said: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hubd.jobs.seal import seal
-from hubd.jobs.shared import SENTENCE, STARTUP, refuse_changes
+from hubd.jobs.shared import SENTENCE, STARTUP, guard_old_pip, refuse_changes
 
 SAID = SENTENCE.format("science")
 
@@ -66,6 +66,69 @@ def test_an_environment_without_python_is_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["lib"]
 
 
+INSTALL = """class InstallCommand:
+    def run(self, options, args):
+        return "installed"
+"""
+# Where pip keeps its commands: since version 10, and before.
+COMMANDS = ("pip._internal.commands", "pip.commands")
+
+
+def old_pip(prefix: Path, package: str) -> Path:
+    """A pip that knows nothing of PEP 668, with a compiled file of each Python; its module that installs."""
+    (prefix / "conda-meta").mkdir()
+    folder = prefix / "lib/python2.7/site-packages" / package.replace(".", "/")
+    (folder / "__pycache__").mkdir(parents=True)
+    for name in ("install.pyc", "__pycache__/install.cpython-38.pyc", "__pycache__/list.cpython-38.pyc"):
+        (folder / name).touch()
+    (folder / "uninstall.py").write_text(INSTALL.replace("Install", "Uninstall"))
+    (folder / "install.py").write_text(INSTALL)
+    return folder / "install.py"
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+@pytest.mark.parametrize("command", ["Install", "Uninstall"])
+def test_a_pip_from_before_pep_668_is_taught(prefix: Path, monkeypatch: pytest.MonkeyPatch, package: str, command: str) -> None:
+    module = old_pip(prefix, package).with_name(f"{command.lower()}.py")
+    guard_old_pip(prefix, "science")
+    above = package.removesuffix(".commands")
+    modules = {name: types.ModuleType(name) for name in (above, package, f"{above}.exceptions")}
+    modules[f"{above}.exceptions"].InstallationError = UsageError  # type: ignore[attr-defined]
+    for name, each in modules.items():
+        monkeypatch.setitem(sys.modules, name, each)
+    names: dict[str, Any] = {"__package__": package, "__name__": f"{package}.{command.lower()}"}
+    exec(module.read_text(), names)
+    run = names[f"{command}Command"]().run
+    with pytest.raises(UsageError) as refused:
+        run(types.SimpleNamespace(target_dir=None, root_path=""), ["numpy"])
+    assert str(refused.value) == SAID
+    assert run(types.SimpleNamespace(target_dir="/home/ada/x"), ["numpy"]) == "installed"
+
+
+def test_what_was_compiled_of_a_taught_pip_goes_and_the_cache_is_left(prefix: Path, tmp_path: Path) -> None:
+    module = old_pip(prefix, COMMANDS[0])
+    os.link(module, tmp_path / "cached")
+    guard_old_pip(prefix, "science")
+    assert (tmp_path / "cached").read_text() == INSTALL
+    left = sorted(path.name for path in module.parent.rglob("*.pyc"))
+    assert left == ["list.cpython-38.pyc"], "it would be run in the place of what is written now"
+
+
+def test_a_pip_that_knows_pep_668_stays_as_it_is(prefix: Path) -> None:
+    module = old_pip(prefix, COMMANDS[0])
+    module.write_text(f"{INSTALL}# check_externally_managed()\n")
+    guard_old_pip(prefix, "science")
+    assert module.read_text() == f"{INSTALL}# check_externally_managed()\n"
+    assert module.with_name("uninstall.py").read_text() == INSTALL.replace("Install", "Uninstall")
+
+
+def test_an_old_pip_of_uvs_that_somebody_asked_for_stays(prefix: Path) -> None:
+    module = old_pip(prefix, COMMANDS[0])
+    (prefix / "conda-meta").rmdir()
+    guard_old_pip(prefix, "science")
+    assert module.read_text() == INSTALL
+
+
 class UsageError(Exception):
     """IPython's."""
 
@@ -107,10 +170,9 @@ MAGICS = [
 ]
 
 
-@pytest.mark.parametrize(("magic", "line", "refused"), MAGICS)
-def test_magics_that_would_change_it_say_so(
-    prefix: Path, monkeypatch: pytest.MonkeyPatch, magic: str, line: str, refused: bool
-) -> None:
+@pytest.fixture
+def shell(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """What an IPython is that runs the environment's startup file; `start` runs it."""
     shell = Shell()
     modules: dict[str, dict[str, Any]] = {
         "IPython": {"get_ipython": lambda: shell}, "IPython.core": {}, "IPython.core.error": {"UsageError": UsageError},
@@ -119,15 +181,35 @@ def test_magics_that_would_change_it_say_so(
         module = types.ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
+    return shell
+
+
+def start(prefix: Path) -> None:
     refuse_changes(prefix, "science")
     names: dict[str, Any] = {}
     exec((prefix / STARTUP).read_text(), names)
     assert names.keys() == {"__builtins__"}, "a notebook finds nothing of it among its names"
+
+
+@pytest.mark.parametrize(("magic", "line", "refused"), MAGICS)
+def test_magics_that_would_change_it_say_so(prefix: Path, shell: Shell, magic: str, line: str, refused: bool) -> None:
+    start(prefix)
     if refused:
         with pytest.raises(UsageError, match="science is shared and cannot be changed here"):
             shell.magics[magic](line)
     else:
         assert shell.magics[magic](line) == f"{magic} ran {line}"
+
+
+def test_an_ipython_that_has_none_of_these_magics_says_so_too(prefix: Path, shell: Shell) -> None:
+    shell.magics.clear()
+    start(prefix)
+    assert shell.magics.keys() == {"pip", "conda"}
+    for name, run in shell.magics.items():
+        with pytest.raises(UsageError, match="science is shared and cannot be changed here"):
+            run("install numpy")
+        with pytest.raises(UsageError, match=f"^Line magic function `%{name}` not found.$"):
+            run("list")
 
 
 def test_a_closed_generation_cannot_be_written_and_knows_its_folders(prefix: Path, tmp_path: Path) -> None:

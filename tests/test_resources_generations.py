@@ -223,6 +223,18 @@ def kernel(generations: Generations, tmp_path: Path) -> Kernel:
     )
 
 
+def test_a_debugger_is_offered_only_where_there_is_one(host: FakeHost, science: Generations, tmp_path: Path) -> None:
+    wish = kernel(science, tmp_path)
+    for number, modules in ((1, "lib/python2.7/site-packages/ipykernel"), (2, "lib/python3.12/site-packages/debugpy")):
+        finish(science, number)
+        (science.path(number) / modules).mkdir(parents=True)
+        science.switch(number)
+        (step,) = wish.steps(wish.observe(host))
+        step.do(host)
+        spec = json.loads((tmp_path / "kernels/science/kernel.json").read_text())
+        assert spec["metadata"] == {"debugger": number == 2}, modules
+
+
 def test_a_kernel_follows_the_switch(host: FakeHost, science: Generations, tmp_path: Path) -> None:
     wish = kernel(science, tmp_path)
     (step,) = wish.steps(wish.observe(host))

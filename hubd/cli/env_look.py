@@ -100,6 +100,9 @@ def show_lines(found: Told) -> Iterator[str]:
     if trouble.get("why"):
         yield f"  because {because(trouble['why'])}"
     yield from (f"  kernel {each['title']}, for {each['audience']}" for each in found["kernels"])
+    past = next((each["outlived"] for each in found["generations"] if each["on"]), "")
+    if past:
+        yield f"  its Python {past} is past its end of life"
     rows = [("GENERATION", "BUILT", "BY", "PACKAGES", "PROGRAMS", "OWN", "SHARED", "")]
     for each in found["generations"]:
         packages = each["lock"]["conda"] + each["lock"]["pip"]

@@ -27,6 +27,7 @@ from hubd.resources.saved_lock import difference_between, saved_lock
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
 from hubd.tools.lock import Lock
+from hubd.tools.pythons import is_outlived
 from hubd.words import named
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
@@ -181,6 +182,7 @@ def _generation(host: Host, generation: Generation, seen: Observed, before: Gene
         "asked": bool(seen.digest) and generation.digest == seen.digest,
         "programs": host.processes_using(generation.path),
         "lock": {"platform": lock.platform, "python": lock.python, "conda": len(lock.conda), "pip": len(lock.pip)},
+        "outlived": lock.interpreter if is_outlived(lock.interpreter) else "",
         "before": before.number if before else None,
         "difference": difference_between(before, generation),
     }

@@ -38,16 +38,45 @@ def _hubd_shared(sentence):
         run.__doc__ = magic.__doc__
         return run
 
+    def absent(name):
+        def magic(line):
+            """Nothing: this IPython has none of that name."""
+            raise UsageError("Line magic function `%{}` not found.".format(name))
+
+        return magic
+
     shell = get_ipython()
     # All are looked up first: newer IPythons load them at the first look, and put them in the place of what is there.
     found = [(name, shell.find_line_magic(name)) for name in ("pip", "conda", "mamba", "micromamba", "uv")]
     for name, magic in found:
-        if magic:
-            shell.register_magic_function(guarded(name, magic), "line", name)
+        # What every guide says to type is answered by old IPythons as well.
+        if magic or name in ("pip", "conda"):
+            shell.register_magic_function(guarded(name, magic or absent(name)), "line", name)
 
 
 _hubd_shared({!r})
 del _hubd_shared
+'''
+
+# Below site-packages: where pip keeps its commands, since version 10 and before.
+COMMANDS = ("pip/_internal/commands", "pip/commands")
+
+# Comes after the command in its own module, so that it runs in an old pip, on an old Python.
+GUARD = '''
+
+# Written by hubd: this pip is from before PEP 668, by which newer ones see that an environment is not theirs to change.
+def _hubd_shared(command, sentence):
+    from ..exceptions import InstallationError
+
+    def run(self, options, args, run=command.run):
+        if not any(getattr(options, place, None) for place in ("target_dir", "prefix_path", "root_path")):
+            raise InstallationError(sentence)
+        return run(self, options, args)
+
+    command.run = run
+
+
+_hubd_shared({}, {!r})
 '''
 
 
@@ -66,6 +95,29 @@ def refuse_changes(prefix: Path, name: str) -> None:
             for command in ("pip", "pip3"):
                 start = f'#!/bin/sh\nexec {shlex.quote(str(prefix / "bin/python"))} -m pip "$@"\n'
                 _write(prefix / "bin" / command, start, mode=0o755)
+
+
+def guard_old_pip(prefix: Path, name: str) -> None:
+    """Let a pip of conda's that does not know PEP 668 give the sentence, too.
+
+    Only when the environment is proven: until then, what is not as it came is taken for damage of the package cache.
+    """
+    conda = (prefix / "conda-meta").is_dir()
+    for folder in (each for place in COMMANDS for each in prefix.glob(f"lib/python*/site-packages/{place}")):
+        if conda and b"externally_managed" not in (files.read(folder / "install.py") or b""):
+            for command in ("install", "uninstall"):
+                _guard(folder, command, SENTENCE.format(name))
+
+
+def _guard(folder: Path, command: str, sentence: str) -> None:
+    module = folder / f"{command}.py"
+    text = files.read(module)
+    if text is None:
+        return
+    files.write_atomic(module, text + GUARD.format(f"{command.capitalize()}Command", sentence).encode(), mode=0o644)
+    # What was compiled would be run in its place.
+    for compiled in (module.with_suffix(".pyc"), *folder.glob(f"__pycache__/{command}.*.pyc")):
+        files.remove(compiled)
 
 
 def _write(path: Path, text: str, *, mode: int = 0o644) -> None:

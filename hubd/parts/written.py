@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, replace
 
 from hubd.config import model
@@ -15,6 +14,7 @@ from hubd.hooks import Wanted
 from hubd.resources.environment import NOTHING, Source
 from hubd.tools.lock import Lock, parse_lock
 from hubd.tools.notebook import Notebook, code_of, first_notebook
+from hubd.tools.pythons import is_outlived
 from hubd.tools.uv import split_python
 
 
@@ -35,20 +35,10 @@ class Written:
     notebook: Notebook = NOTHING
 
 
-# Of Python 3: older ones get no mends any more. 3.10 had its last in October 2026.
-OLDEST_MENDED = 11
-
-
 def outlived(asked: Written) -> str:
     """The Python that is asked for, where that is past its end of life; empty where it is not or cannot be told."""
-    lock = asked.lock
-    locked = next((each.version for each in lock.conda if each.name == "python"), lock.python) if lock else ""
-    python = locked or split_python(asked.packages)[0]
-    found = re.match(r"(?:==|~=|<=)?(\d+)(?:\.(\d+))?", python)
-    if not found:
-        return ""
-    major, minor = int(found[1]), int(found[2] or OLDEST_MENDED)
-    return python if (major, minor) < (3, OLDEST_MENDED) else ""
+    python = (asked.lock.interpreter if asked.lock else "") or split_python(asked.packages)[0]
+    return python if is_outlived(python) else ""
 
 
 def written(wanted: Wanted, each: model.Environment) -> Written:

@@ -51,7 +51,8 @@ class Kernel(Resource):
         present = files.read(self.path, follow=False)
         if current is None:
             return SeenKernel(present, None)
-        wanted = kernelspec(current.path, current.activation, title=self.title, language=self.language)
+        path, debugger = current.path, _has_debugger(current.path)
+        wanted = kernelspec(path, current.activation, title=self.title, language=self.language, debugger=debugger)
         return SeenKernel(present, wanted, current.number)
 
     def steps(self, seen: SeenKernel) -> tuple[Step, ...]:
@@ -73,3 +74,9 @@ class Kernel(Resource):
     @classmethod
     def gone(cls, memo: Memo) -> Resource | None:
         return NoFile(path=Path(memo["path"]))
+
+
+def _has_debugger(prefix: Path) -> bool:
+    """Whether the kernel of an environment can stop in a cell: old ones cannot, and JupyterLab waits for them to answer."""
+    pythons = (name for name in files.children(prefix / "lib") if name.startswith("python"))
+    return any(files.look(prefix / "lib" / name / "site-packages/debugpy", names=False) for name in pythons)

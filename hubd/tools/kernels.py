@@ -22,14 +22,17 @@ def activated(prefix: Path, variables: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": f"{prefix}/bin:{PATH}", **variables}
 
 
-def kernelspec(prefix: Path, variables: Mapping[str, str], *, title: str, language: str) -> bytes:
-    """kernel.json: the environment's own interpreter, and its programs and variables in the notebook."""
+def kernelspec(prefix: Path, variables: Mapping[str, str], *, title: str, language: str, debugger: bool = False) -> bytes:
+    """kernel.json: the environment's own interpreter, and its programs and variables in the notebook.
+
+    debugger: whether JupyterLab may ask the kernel for one.
+    """
     spec = {
         "argv": kernel_argv(prefix, language),
         "display_name": title,
         "language": language,
         # jupyter_client puts the variables of the server in where it finds a `$`.
         "env": {name: value.replace("$", "$$") for name, value in activated(prefix, variables).items()},
-        "metadata": {"debugger": language == "python"},
+        "metadata": {"debugger": debugger},
     }
     return json.dumps(spec, indent=1).encode() + b"\n"

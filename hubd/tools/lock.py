@@ -56,6 +56,11 @@ class Lock:
     conda: tuple[CondaPackage, ...] = ()
     pip: tuple[str, ...] = ()
 
+    @property
+    def interpreter(self) -> str:
+        """The version of the Python that is in it, whichever manager put it there; empty where there is none."""
+        return next((each.version for each in self.conda if each.name == "python"), self.python)
+
 
 def conda_package(line: str) -> CondaPackage:
     """The package that one line of an explicit list names. Raises HubdError for what is none."""

@@ -146,6 +146,10 @@ def failure(output: str, *, code: int) -> HubdError:
         why = text.partition("Because ")[2][:600] or last_line(output)
         return HubdError("the packages do not fit together or one is not on the index", why=why,
                          fix="Correct the name, or loosen one of the versions named.")  # fmt: skip
+    old = re.search(r"Python executable does not support .*|Python <\S+ is not supported .*", text)
+    if old:
+        return HubdError("its Python is too old for uv, which installs what comes from PyPI", why=old[0],
+                         fix="Take all packages from a conda channel: without `pip`, and with `manager: conda`.")  # fmt: skip
     if "No interpreter found" in text or "python-build-standalone" in text:
         return HubdError("that Python version cannot be had", why=last_line(output),
                          fix="Leave `python=` out to use the system's Python, or use `manager: conda`.",

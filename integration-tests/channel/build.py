@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,12 @@ from rattler.index import index_fs
 
 import site_settings
 from base_tree import CACHE, base_tree
-from channel import r_from_debian
+from channel import old_python, r_from_debian
 from channel.conda_package import MACHINE, Package
-from channel.from_debian import DEBIAN_PACKAGES, packages_from_debian
-from channel.from_wheels import PYTHON, package_from_wheel
+from channel.from_debian import DEBIAN_PACKAGES, packages_from_debian, python_abi
+from channel.from_wheels import package_from_wheel
 from channel.installer import write_installer
+from channel.pythons import OLD, PYTHON
 from commands import run
 from machine import Machine
 from made_once import made_once
@@ -37,6 +39,7 @@ UNLIKE = "hubd-test-unlike-{}"
 REAL_INSTALLER = os.environ.get("HUBD_TEST_CONDA_INSTALLER", "")
 REAL_CHANNEL = os.environ.get("HUBD_TEST_CONDA_CHANNEL", "")
 LOCKED = HERE / "requirements.txt"
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps")
 # Needed by the stand-in for conda, not offered as conda packages.
 NOT_OFFERED = ("py_rattler", "pyyaml", "PyYAML")
 
@@ -48,7 +51,8 @@ def channel() -> Iterator[Path]:
     Where there are real ones, the channel is called `real`, and `tests` has only what it lacks, such as packages that must fail.
     """
     sources = sorted([*HERE.glob("*.py"), *HERE.glob("*.sh")])
-    key = site_settings.fingerprint([LOCKED.read_bytes(), *(path.read_bytes() for path in sources)])
+    lists = (LOCKED, old_python.LOCKED)
+    key = site_settings.fingerprint(path.read_bytes() for path in (*lists, *sources))
     with made_once(CACHE / "channel" / key, build) as folder:
         if not REAL_INSTALLER and not REAL_CHANNEL:
             yield folder
@@ -65,39 +69,42 @@ def build(folder: Path) -> None:
     """Make the channel at `folder/tests`, and beside it the stand-in for Miniconda's installer."""
     folder.mkdir(parents=True)
     wheels = fetch_wheels(folder / "wheels")
-    with tempfile.TemporaryDirectory() as scratch:
-        debian = Path(scratch) / "debian"
-        versions = fetch_debian(debian)
-        packages = [*packages_from_debian(debian, versions, Path(scratch)), *small_packages()]
-        packages += r_from_debian.packages_of_r(debian, versions, Path(scratch))
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        debian = scratch / "debian"
+        versions, without_old = fetch_debian(debian)
+        packages = [*packages_from_debian(debian, versions, scratch), *small_packages()]
+        packages += r_from_debian.packages_of_r(debian, versions, scratch)
         packages += [package_from_wheel(wheel) for wheel in wheels if not wheel.name.startswith(NOT_OFFERED)]
+        if not without_old:
+            old_python.fetch(scratch / "old", PIP)
+            packages += old_python.packages_of_old_python(debian, versions, scratch / "old", scratch)
         for package in packages:
-            package.write(folder / "tests")
+            package.write(folder / MADE)
+    if without_old:
+        warnings.warn(f"the channel has no Python {OLD.version}: {without_old}", stacklevel=1)
+        (folder / MADE / old_python.WHY_WITHOUT).write_text(without_old)
     write_installer(folder / INSTALLER, folder / "wheels")
-    asyncio.run(index_fs(folder / "tests", write_zst=True, write_shards=False))
+    asyncio.run(index_fs(folder / MADE, write_zst=True, write_shards=False))
 
 
 def fetch_wheels(folder: Path) -> list[Path]:
     """Download the locked wheels for the channel's Python."""
-    command = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps")
-    target = (
-        "--only-binary=:all:",
-        f"--python-version={PYTHON}",
-        "--require-hashes",
-        "-r",
-        LOCKED,
-        "-d",
-        folder,
-    )
-    run((*command, *target), timeout=600)
+    target = ("--only-binary=:all:", f"--python-version={PYTHON.version}", "--require-hashes", "-r", LOCKED, "-d", folder)
+    run((*PIP, *target), timeout=600)
     return sorted(folder.glob("*.whl"))
 
 
-def fetch_debian(root: Path) -> dict[str, str]:
-    """Unpack the Debian 12 packages that Python and R are made of below `root`; gives their versions by name."""
-    wanted = " ".join((*DEBIAN_PACKAGES, *r_from_debian.DEBIAN_PACKAGES))
+def fetch_debian(root: Path) -> tuple[dict[str, str], str]:
+    """Unpack the Debian packages that the Pythons and R are made of below `root`.
+
+    Gives their versions by name, and why those of the old Python are not among them, if so.
+    """
     with base_tree("bookworm") as base, Machine("channel", base) as machine:
         machine.run(("apt-get", "-q", "update"), timeout=300)
+        without_old = old_python.why_not(machine)
+        old = () if without_old else old_python.DEBIAN_PACKAGES
+        wanted = " ".join((*DEBIAN_PACKAGES, *r_from_debian.DEBIAN_PACKAGES, *old))
         machine.shell(
             f"mkdir /root/debs && cd /root/debs && apt-get -q download {wanted}",
             timeout=300,
@@ -105,12 +112,12 @@ def fetch_debian(root: Path) -> dict[str, str]:
         machine.shell("for deb in /root/debs/*.deb; do dpkg -x $deb /root/tree; done")
         shown = machine.shell("for deb in /root/debs/*.deb; do dpkg-deb -W $deb; done").out
         shutil.copytree(machine.path("/root/tree"), root, symlinks=True)
-    return dict(line.split("\t") for line in shown.splitlines())
+    return dict(line.split("\t") for line in shown.splitlines()), without_old
 
 
 def small_packages() -> Iterator[Package]:
     """What is in a channel beside code: virtual pins, data we take from the system, and packages that must fail."""
-    yield Package("python_abi", PYTHON, "8_cp311", 8, constrains=(f"python {PYTHON}.* *_cpython",), noarch="generic")
+    yield python_abi(PYTHON)
     for name in ("ca-certificates", "tzdata"):
         yield Package(name, "2026.1", noarch="generic")
     yield Package("hubd-test-old", "1.0", depends=("python <3.8",), noarch="generic")

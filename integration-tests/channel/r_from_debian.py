@@ -22,7 +22,7 @@ LIBRARIES = (
         "krb5", "libgssapi-krb5-2",
         ("libgssapi_krb5.so.2*", "libkrb5.so.3*", "libk5crypto.so.3*", "libkrb5support.so.0*", "libcom_err.so.2*",
          "libkeyutils.so.1*"),
-        ("openssl",), also=("libkrb5-3", "libk5crypto3", "libkrb5support0", "libcom-err2", "libkeyutils1"),
+        ("openssl >=3,<4",), also=("libkrb5-3", "libk5crypto3", "libkrb5support0", "libcom-err2", "libkeyutils1"),
     ),
     Library(
         "zeromq", "libzmq5",
