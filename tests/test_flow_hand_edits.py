@@ -151,7 +151,7 @@ def test_what_is_switched_off_meanwhile_is_not_told_of(machine: Machine, monkeyp
 
 def test_an_idle_pass_does_not_look_through_anything(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     look_at(machine.host, "science")
-    monkeypatch.setattr("hubd.host.manifest._look", lambda *_: pytest.fail("it looked"))
+    monkeypatch.setattr("hubd.host.manifest._lines", lambda *_: pytest.fail("it looked"))
     assert exit_code(machine.make()) == 0
     assert hand_edits.look_at_next(machine.host) == ""
 

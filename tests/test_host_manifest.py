@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -70,6 +71,28 @@ def test_what_somebody_did_is_seen(folder: Path, edit: Callable[[Path], object],
     assert (found.path, found.what, found.more) == (path, what, more)
 
 
+def test_whichever_file_goes_is_seen_to_be_gone(folder: Path) -> None:
+    every = [path for path in folder.rglob("*") if path.suffix != ".pyc" and path.name not in (NAME, ".mark", "__pycache__")]
+    assert len(every) > 15
+    for path in every:
+        path.rename(folder.parent / "away")
+        found = difference(folder, without=WITHOUT)
+        assert found is not None and (found.path, found.what) == (str(path.relative_to(folder)), "removed")
+        (folder.parent / "away").rename(path)
+        assert difference(folder, without=WITHOUT) is None
+
+
+def test_the_order_in_which_a_folder_tells_its_files_does_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def reversed_order(path: bytes) -> contextlib.nullcontext[list[os.DirEntry[bytes]]]:
+        with scan(path) as found:
+            return contextlib.nullcontext(sorted(found, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", reversed_order)
+    assert difference(folder, without=WITHOUT) is None
+
+
 HARMLESS: list[Callable[[Path], object]] = [
     lambda folder: None,
     lambda folder: (folder / ".mark").write_text("another"),
@@ -121,15 +144,16 @@ def test_when_it_was(folder: Path) -> None:
     assert difference(folder, without=WITHOUT) == Difference("bin", "removed", (THEN + 3) * 10**9, more=1)
 
 
+TEXT = gzip.compress(b"text", mtime=0)
 MADE_UP: list[bytes | None] = [
     None,
     b"",
     b"text",
-    gzip.compress(b"text", mtime=0)[:-3],
-    gzip.compress(b"text", mtime=0)[:12] + b"\xff\xff\xff\xff\xff",
+    TEXT[:-3],
+    TEXT[:12] + b"\xff\xff\xff\xff\xff",
     gzip.compress(b"x" * 3000, mtime=0),
     gzip.compress(b"\n" * 300, mtime=0),
-    os.urandom(2000),
+    bytes(range(256)) * 8,
 ]
 
 
@@ -147,7 +171,7 @@ def test_what_a_build_made_up_is_read_with_bounds(folder: Path, data: bytes | No
 def test_names_that_lead_out_of_the_folder_lead_nowhere(folder: Path) -> None:
     text = gzip.decompress((folder / NAME).read_bytes())
     (folder / NAME).unlink()
-    (folder / NAME).write_bytes(gzip.compress(b"../../etc/passwd\0001 2\n" + text))
+    (folder / NAME).write_bytes(gzip.compress(b"../../etc/passwd\0001 2\n" + text, mtime=0))
     assert difference(folder, without=WITHOUT) == Difference("../../etc/passwd", "removed", 0)
 
 
@@ -167,8 +191,13 @@ def test_of_what_is_huge_nothing_is_written(folder: Path, monkeypatch: pytest.Mo
 
 def test_what_goes_meanwhile_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(folder / "bin")
-    monkeypatch.setattr(manifest, "_entries", lambda path, found=manifest._entries: (
-        (shutil.rmtree(folder / "share", ignore_errors=True), entry)[1] for entry in found(path)
-    ))  # fmt: skip
+    look = manifest._entries
+
+    def removed_meanwhile(path: bytes) -> list[os.DirEntry[bytes]]:
+        found = look(path)
+        shutil.rmtree(folder / "share", ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(manifest, "_entries", removed_meanwhile)
     found = difference(folder, without=WITHOUT)
     assert found is not None and found.path == "bin"

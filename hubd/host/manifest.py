@@ -8,7 +8,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Difference:
 
 def write(folder: Path, *, without: tuple[str, ...] = ()) -> None:
     """Write down what is in a folder now. without: names in it that do not count. Nothing is written of a folder that is huge."""
-    text, _ = _look(folder, without)
+    text = b"".join(line for line, _ in _lines(folder, without))
     data = gzip.compress(text, 6, mtime=0)
     if len(data) <= LONGEST and _is_bounded(text):
         files.write_atomic(folder / NAME, data, mode=0o444)
@@ -55,16 +55,27 @@ def difference(folder: Path, *, without: tuple[str, ...] = ()) -> Difference | N
     before = _read(folder / NAME)
     if before is None:
         return None
-    now, folders = _look(folder, without)
-    return None if before == now else _first(_by_path(before), _by_path(now), folders)
+    at = 0
+    for line, _ in _lines(folder, without):
+        if not before.startswith(line, at):
+            break
+        at += len(line)
+    else:
+        if at == len(before):
+            return None
+    # Only now all of it is taken into memory.
+    found = list(_lines(folder, without))
+    folders = {b"": _changed(os.fsencode(folder))} | {line.partition(b"\0")[0]: when for line, when in found if when}
+    return _first(_by_path(before.split(b"\n")), _by_path(line[:-1] for line, _ in found), folders)
 
 
-def _look(folder: Path, without: tuple[str, ...]) -> tuple[bytes, dict[bytes, int]]:
-    """A line for each file, link and folder, and when each folder was changed last. A file's number and the time of its last
-    change of any kind do not count: it may be shared with other folders by hard links.
+def _lines(folder: Path, without: tuple[str, ...]) -> Iterator[tuple[bytes, int]]:
+    """A line for each file, link and folder, always in the same order, and when it was changed last where it is a folder.
+
+    A file's number and the time of its last change of any kind do not count: it may be shared with others by hard links.
     """
     root, left_out = os.fsencode(folder) + b"/", {os.fsencode(name) for name in (NAME, *without)}
-    lines, folders, waiting = [], {b"": _changed(os.fsencode(folder))}, [b""]
+    waiting = [b""]
     while waiting:
         inside = waiting.pop()
         for entry in _entries(root + inside):
@@ -73,16 +84,22 @@ def _look(folder: Path, without: tuple[str, ...]) -> tuple[bytes, dict[bytes, in
                 continue
             with contextlib.suppress(FileNotFoundError):  # removed in the meantime
                 status = entry.stat(follow_symlinks=False)
-                lines.append(b"%b\0%b" % (path.replace(b"\n", b"?"), _told(entry, status)))
-                if stat.S_ISDIR(status.st_mode):
-                    folders[path] = status.st_mtime_ns
+                is_folder = stat.S_ISDIR(status.st_mode)
+                yield b"%b\0%b\n" % (_one_line(path), _told(entry, status)), status.st_mtime_ns if is_folder else 0
+                if is_folder:
                     waiting.append(path + b"/")
-    return b"\n".join(sorted(lines)), folders
 
 
-def _entries(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
-        yield from found
+def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _one_line(name: bytes) -> bytes:
+    return name.replace(b"\n", b"?").replace(b"\r", b"?")
 
 
 def _told(entry: os.DirEntry[bytes], status: os.stat_result) -> bytes:
@@ -91,7 +108,7 @@ def _told(entry: os.DirEntry[bytes], status: os.stat_result) -> bytes:
     if stat.S_ISDIR(status.st_mode):
         return b"folder"
     if stat.S_ISLNK(status.st_mode):
-        return b"link " + os.readlink(entry.path).replace(b"\n", b"?")
+        return b"link " + _one_line(os.readlink(entry.path))
     return b"other"
 
 
@@ -118,8 +135,8 @@ def _is_bounded(text: bytes) -> bool:
     return len(text) <= LONGEST_TEXT and text.count(b"\n") < MOST_LINES
 
 
-def _by_path(text: bytes) -> dict[bytes, bytes]:
-    return {path: told for path, _, told in (line.partition(b"\0") for line in text.split(b"\n")) if path}
+def _by_path(lines: Iterable[bytes]) -> dict[bytes, bytes]:
+    return {path: told for path, _, told in (line.partition(b"\0") for line in lines) if path}
 
 
 def _first(before: dict[bytes, bytes], now: dict[bytes, bytes], folders: dict[bytes, int]) -> Difference | None:
