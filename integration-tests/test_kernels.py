@@ -189,3 +189,19 @@ def test_change_by_hand_is_reported(machine: HubMachine, name: str) -> None:
     machine.shell(told.rpartition("To build it anew: ")[2], timeout=300)
     assert machine.status()["state"] == "right", machine.status()
     assert kernel_json(machine, name)["argv"][0] != f"{prefix}/bin/python"
+
+
+@pytest.mark.parametrize("name", ["geo", KERNEL])
+def test_edit_deep_inside_is_told_to_whoever_asks_and_then_by_status(machine: HubMachine, name: str) -> None:
+    prefix = kernel_json(machine, name)["argv"][0].removesuffix("/bin/python")
+    assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"
+    machine.shell(f"sed -i '1i # by hand' {prefix}/lib/python3*/site-packages/ipykernel/__init__.py")
+    machine.shell(f"rm -r {prefix}/lib/python3*/site-packages/ipykernel/inprocess")
+    said = machine.hubd("env", "why", name).out
+    where = f"ipykernel/__init__.py of its generation {Path(prefix).name}"
+    assert f"{where} was changed just now, after the build, and 1 more" in said, said
+    assert "ipykernel/__init__.py of its generation" in machine.hubd("env", "show", name).out
+    machine.wait_until(lambda: f"untouched:{name}" in trouble(machine), "status to tell it, too")
+    machine.hubd("env", "build", name, timeout=300)
+    assert machine.status()["state"] == "right", machine.status()
+    assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"

@@ -17,10 +17,12 @@ from hubd.daemon.service import Daemon, _polled, _status_line
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.rollback import decide
 from hubd.flow.values import Event
+from hubd.host import manifest
 from hubd.host.locks import file_lock
 from hubd.host.sockets import Peer, ask
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, Layout
 from hubd.resources.base import Step
+from hubd.resources.generation import MARK
 
 ROOT = Peer(1, 0)
 
@@ -299,6 +301,38 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
     assert heard[1]["ended"]["outcomes"] == []
     answers.close()  # type: ignore[attr-defined]
     assert not rig.passes._listeners
+
+
+def test_who_asks_for_an_environment_has_its_files_looked_through(rig: Rig) -> None:
+    rig.machine.settle()
+    prefix = rig.machine.layout.envs / "science/1"
+    manifest.write(prefix, without=(MARK,))
+    assert rig.last(do="environments", name="science")[1]["trouble"] is None
+    assert rig.woken == []
+    (prefix / "by_hand").touch()
+    assert rig.last(do="environments")[1]["environments"][0]["state"] == "right", "not all of them at once"
+    told = rig.last(do="environments", name="science")[1]["trouble"]
+    assert told["why"].startswith("by_hand of its generation 1 was added ")
+    assert rig.woken == ["there is news of the files of 'science'"], "status is to tell it, too"
+
+
+def test_environments_are_looked_through_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.machine.settle()
+    daemon = Daemon(rig.machine.layout)
+    turns: list[Any] = ["geo", HubdError("somebody decides"), OSError("no"), ""]
+
+    def look(host: object) -> str:
+        turn = turns.pop(0)
+        if not turns:
+            daemon.stop()
+        if isinstance(turn, Exception):
+            raise turn
+        return str(turn)
+
+    monkeypatch.setattr("hubd.daemon.service.LOOK_THROUGH", 0)
+    monkeypatch.setattr("hubd.flow.hand_edits.look_at_next", look)
+    daemon._look_through()
+    assert (turns, daemon._next_reason()) == ([], "there is news of the files of 'geo'")
 
 
 @pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build"])

@@ -16,6 +16,7 @@ import pytest
 from fakes import FakeCommands
 
 from hubd.errors import CommandFailed, HubdError
+from hubd.host import manifest
 from hubd.host.commands import Result
 from hubd.host.web import Web
 from hubd.jobs import damage
@@ -127,7 +128,8 @@ def test_an_environment_by_uv(rig: Rig) -> None:
     assert trial["kernel"]["argv"][0] == f"{rig.prefix}/bin/python"
     assert (trial["cells"], trial["seconds"], trial["answer"]) == (rig.spec["cells"], 60, "42")
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
-    assert sorted(path.name for path in rig.prefix.iterdir()) == [".hubd-lock.yaml", ".mark", "pyvenv.cfg", "share"]
+    there = [".hubd-files.gz", ".hubd-lock.yaml", ".mark", "pyvenv.cfg", "share"]
+    assert sorted(path.name for path in rig.prefix.iterdir()) == there
     assert list((rig.prefix / "share").iterdir()) == []
     assert (rig.told["state"], rig.told["tries"], rig.told["digest"]) == ("done", 1, "d")
     assert rig.lock[3:] == ["python: '3.12'", "pip:", f"  - 'numpy==2.4.6 --hash=sha256:{SHA}'"]
@@ -710,6 +712,11 @@ def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> No
     assert mark["sealed"].keys() == {"bin", "lib", "lib/python3.12/site-packages"}
     assert mark["sealed"]["bin"] == (rig.prefix / "bin").stat().st_mtime_ns
     assert "The environment science is shared" in (rig.prefix / STARTUP).read_text()
+    assert manifest.difference(rig.prefix, without=(".mark",)) is None
+    (rig.prefix / STARTUP).chmod(0o644)
+    (rig.prefix / STARTUP).write_text("pass")
+    found = manifest.difference(rig.prefix, without=(".mark",))
+    assert found is not None and (found.path, found.what, found.more) == (STARTUP, "changed", 0)
 
 
 def test_the_mark_tells_what_was_asked_for_and_how_large_it_is(rig: Rig) -> None:

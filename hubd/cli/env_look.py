@@ -96,6 +96,9 @@ def list_lines(found: Told) -> Iterator[str]:
 def show_lines(found: Told) -> Iterator[str]:
     """One environment with its generations."""
     yield f"{found['name']}: {_state(found)}"
+    trouble = found.get("trouble") or {}
+    if trouble.get("why"):
+        yield f"  because {because(trouble['why'])}"
     yield from (f"  kernel {each['title']}, for {each['audience']}" for each in found["kernels"])
     rows = [("GENERATION", "BUILT", "BY", "PACKAGES", "PROGRAMS", "OWN", "SHARED", "")]
     for each in found["generations"]:

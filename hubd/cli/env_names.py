@@ -58,8 +58,12 @@ def environments(layout: Layout, name: str = "") -> dict[str, Any]:
     if asked:
         return answered(*talk(layout, {"do": "environments", "name": name}))
     from hubd.flow.environments import short, whole
+    from hubd.flow.hand_edits import look_at
     from hubd.host import local_host
 
+    if name:
+        with contextlib.suppress(HubdError, OSError):  # the rest can be told all the same
+            look_at(local_host(layout), name)
     return whole(local_host(layout), name) if name else short(local_host(layout))
 
 

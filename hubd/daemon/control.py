@@ -152,10 +152,16 @@ class Control:
         yield _done(ExitCode.DONE, told)
 
     def _environments(self, request: Message) -> Iterator[Message]:
-        from hubd.flow import environments
+        from hubd.flow import environments, hand_edits
 
-        host, name = self._make_host(), request.get("name")
-        yield _done(ExitCode.DONE, environments.whole(host, plain(str(name), 100)) if name else environments.short(host))
+        host = self._make_host()
+        if not request.get("name"):
+            yield _done(ExitCode.DONE, environments.short(host))
+            return
+        name = plain(str(request["name"]), 100)
+        if hand_edits.look_at(host, name):
+            self._wake(f"there is news of the files of {name!r}")
+        yield _done(ExitCode.DONE, environments.whole(host, name))
 
     def _follow(self, request: Message) -> Iterator[Message]:
         with self._passes.listening() as hear:

@@ -20,6 +20,7 @@ from hubd.daemon.control import Control
 from hubd.daemon.own import OwnEnvironments
 from hubd.daemon.passes import Ended, Passes
 from hubd.errors import HubdError
+from hubd.flow import hand_edits
 from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Event
 from hubd.host import Host, local_host
@@ -33,6 +34,8 @@ log = logging.getLogger("hubd")
 JOB_POLL = 1.0
 # How soon a socket is open again whose path somebody took away, while there is nothing else to do.
 SOCKET_POLL = 10.0
+# An environment is looked through each time: with a dozen of them, each is once an hour.
+LOOK_THROUGH = 300.0
 # More than this is a slip of the pen, and much more than this is no time at all to Python.
 LONGEST_INTERVAL = 86_400.0
 LONGEST_SETTLE = 600.0
@@ -77,6 +80,7 @@ class Daemon:
         signal.signal(signal.SIGHUP, lambda *_: self.wake("asked by a signal"))
         self._background(self._sign_of_life)
         self._background(self._watch_file)
+        self._background(self._look_through)
         self.wake("hubd started")
         self._open_sockets()
         notify("READY=1", "STATUS=Looking at the machine")
@@ -176,6 +180,16 @@ class Daemon:
             # Somebody may want to look at the plan, or to change more, before anything happens.
             self.passes.stop.wait(min(self._options().settle, LONGEST_SETTLE))
             self.wake("config.yaml changed")
+
+    def _look_through(self) -> None:
+        while not self.passes.stop.wait(LOOK_THROUGH):
+            try:
+                name = hand_edits.look_at_next(self._host())
+            except (HubdError, OSError) as error:
+                log.warning("an environment could not be looked through: %s", error)
+            else:
+                if name:
+                    self.wake(f"there is news of the files of {name!r}")
 
     def _sign_of_life(self) -> None:
         interval = watchdog_interval() or 30.0

@@ -19,7 +19,8 @@ from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
 from hubd.resources.switch import Switch
-from hubd.resources.untouched import Untouched
+from hubd.resources.untouched import FACT as HAND_EDITS
+from hubd.resources.untouched import Untouched, noted
 from hubd.tools.job_limits import JobLimits
 
 # Those that install from conda's channels.
@@ -108,7 +109,10 @@ def _environment(wanted: Wanted, environment: Environment, each: model.Environme
         generations=generations, job=environment.job, asked=environment.asked, keep=each.keep,
         needs=tuple(kernel.id for kernel in kernels),
     )  # fmt: skip
-    yield Untouched(environment=name, generations=generations, programs=environment.asked.programs, needs=(switch.id,))
+    yield Untouched(
+        environment=name, generations=generations, programs=environment.asked.programs,
+        found=noted(wanted.facts.get(HAND_EDITS, {}).get(name)), needs=(switch.id,),
+    )  # fmt: skip
 
 
 def _kernel(wanted: Wanted, each: model.Environment, switch: Switch, audience: str) -> Kernel:

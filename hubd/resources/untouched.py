@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
 from hubd.resources.generation import Generations
-from hubd.words import ago
+from hubd.words import ago, plain
+
+# What looks through all files found: {NAME: {"generation": NUMBER, "built": its time, "found": a difference or null, "at": now}}.
+FACT = "hand-edits"
 
 
 @dataclass(frozen=True, slots=True)
 class SeenUntouched:
-    """number: of the generation that is switched on. folder: one that was changed since its build; when: as it reads."""
+    """number: of the generation that is switched on. place: a file or folder that was changed since its build; when: as it
+    reads. more: how many others were.
+    """
 
     number: int = 0
-    folder: str = ""
+    place: str = ""
     when: str = ""
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a look through all files of a generation found. built: when it was made. at: of the change, in ns; 0 for unknown."""
+
+    generation: int
+    built: float
+    path: str
+    what: str
+    at: int
+    more: int
+
+
+def noted(entry: Any) -> Noted | None:
+    """An entry of the fact; None where nothing was found, and for what is damaged."""
+    found = entry.get("found") if isinstance(entry, Mapping) else None
+    if not isinstance(found, Mapping):
+        return None
+    numbers = (entry.get("generation"), entry.get("built"), found.get("at"), found.get("more"))
+    path, what = found.get("path"), found.get("what")
+    if not isinstance(path, str) or not isinstance(what, str) or not all(isinstance(each, int | float) for each in numbers):
+        return None
+    number, built, at, more = map(float, numbers)
+    # Builds write the names of files, and what they were.
+    return Noted(int(number), built, plain(path, 200), plain(what, 20), int(at), int(more))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untouched(Resource):
     """The generation that is switched on is as its build left it; a look at a handful of folders, at each pass.
 
+    found: what a look through all files found last, which is not done in a pass.
     programs: without one of them it is built anew in any case, and there is nothing to tell.
     """
 
@@ -32,6 +67,7 @@ class Untouched(Resource):
     environment: str
     generations: Generations
     programs: tuple[str, ...] = ()
+    found: Noted | None = None
 
     @property
     def name(self) -> str:
@@ -41,6 +77,10 @@ class Untouched(Resource):
         current = self.generations.current()
         if current is None or current.lost(self.programs):
             return SeenUntouched()
+        found = self.found
+        if found and (found.generation, found.built) == (current.number, current.built):
+            when = f"was {found.what} {ago(host.clock() - found.at / 1e9)}" if found.at else f"was {found.what}"
+            return SeenUntouched(current.number, found.path, when, found.more)
         for folder, sealed in current.sealed.items():
             changed = files.changed_at(current.path / folder)
             if changed != sealed:
@@ -52,10 +92,11 @@ class Untouched(Resource):
         return ()
 
     def progress(self, seen: SeenUntouched) -> Progress | None:
-        if not seen.folder:
+        if not seen.place:
             return None
+        others = f", and {seen.more} more" if seen.more else ""
         return Progress("changed by hand", HubdError(
             f"{self.environment} was changed by hand",
-            why=f"{seen.folder} of its generation {seen.number} {seen.when}, after the build",
+            why=f"{seen.place} of its generation {seen.number} {seen.when}, after the build{others}",
             fix=f"To build it anew: hubd env build {self.environment}",
         ))  # fmt: skip

@@ -1,0 +1,65 @@
+"""Looks through the files of an environment for what somebody changed by hand, and notes it as a fact that passes go by.
+
+To look at every file of every environment in each pass would be too much: each has its turn now and then, and when somebody asks.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from hubd.host import Host, files, manifest
+from hubd.resources import choices
+from hubd.resources.generation import MARK, Generations
+from hubd.resources.untouched import FACT
+
+# Seconds until an environment has its turn again.
+EVERY = 3600.0
+
+
+def look_at_next(host: Host) -> str:
+    """Look through the environment that was not looked at for the longest time; its name where there is news, else nothing."""
+    noted = choices.read(host.layout, FACT)
+    turns = sorted((_last(noted.get(name, {}), host.clock()), name) for name in _in_place(host))
+    if not turns or host.clock() - turns[0][0] < EVERY:
+        return ""
+    return turns[0][1] if look_at(host, turns[0][1]) else ""
+
+
+def look_at(host: Host, name: str) -> bool:
+    """Look through the generation of an environment that is switched on and note how it is. True where that is news.
+
+    Nothing is done for a name that is none, and by an account that may note nothing.
+    """
+    if name not in _in_place(host) or not os.access(host.layout.facts, os.W_OK):
+        return False
+    generations = _generations(host, name)
+    current = generations.current()
+    if current is None:
+        return False
+    found = manifest.difference(current.path, without=(MARK,))
+    with choices.deciding(host.layout):
+        if generations.current() != current:
+            return False  # another was switched on meanwhile, and this one may be half removed
+        noted, there = choices.read(host.layout, FACT), _in_place(host)
+        about = {"generation": current.number, "built": current.built}
+        entry: dict[str, Any] = {**about, "found": asdict(found) if found else None, "at": host.clock()}
+        choices.write(host.layout, FACT, {key: each for key, each in noted.items() if key in there} | {name: entry})
+    before = noted.get(name, {})
+    known = before.get("found") if all(before.get(key) == value for key, value in about.items()) else None
+    return bool(entry["found"] != known)
+
+
+def _in_place(host: Host) -> tuple[str, ...]:
+    return tuple(name for name in files.children(host.layout.envs) if name[0] != "." and _generations(host, name).switched_on())
+
+
+def _generations(host: Host, name: str) -> Generations:
+    folder = host.layout.envs / name
+    return Generations(folder=folder, link=folder / "current")
+
+
+def _last(entry: Any, now: float) -> float:
+    at = entry.get("at")
+    return float(at) if isinstance(at, int | float) and at <= now else 0.0  # the clock was set back
