@@ -105,6 +105,12 @@ def locked_out(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"the test reached for the real machine: {guard.refused}")
 
 
+@pytest.fixture(autouse=True)
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the disks of the whole machine."""
+    monkeypatch.setattr("os.sync", lambda: None)
+
+
 @pytest.fixture
 def me() -> str:
     """The account the tests run as."""

@@ -52,6 +52,13 @@ def test_one_is_made_whole_or_not_at_all(make: Make, tmp_path: Path) -> None:
     assert "six==1" in (tmp_path / "envs/geo/.hubd-lock.yaml").read_text()
 
 
+def test_all_is_on_the_disk_before_it_counts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[list[str]] = []
+    monkeypatch.setattr("os.sync", lambda: there.append(sorted(path.name for path in (tmp_path / "envs").rglob("*"))))
+    make()
+    assert there == [[".geo.unfinished", ".hubd-lock.yaml", "geo", "half"]]
+
+
 @pytest.mark.parametrize("killed", [True, False])
 def test_what_is_there_already_is_never_removed(make: Make, tmp_path: Path, killed: bool) -> None:
     prefix = tmp_path / "envs/geo"

@@ -719,6 +719,15 @@ def test_what_is_finished_is_closed_and_its_mark_says_how_it_was(rig: Rig) -> No
     assert found is not None and (found.path, found.what, found.more) == (STARTUP, "changed", 0)
 
 
+def test_all_is_on_the_disk_before_the_mark(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After a power cut a mark that is there must not stand over files that are empty.
+    there: list[set[str]] = []
+    monkeypatch.setattr("os.sync", lambda: there.append({path.name for path in rig.prefix.iterdir()}))
+    assert rig.run() == 0
+    assert there == [{".hubd-files.gz", ".hubd-lock.yaml"}] and rig.is_marked
+    assert rig.told["phase"] == "writing it to the disk"
+
+
 def test_the_mark_tells_what_was_asked_for_and_how_large_it_is(rig: Rig) -> None:
     solves(rig)
     assert rig.run(pip=["cowsay"]) == 0

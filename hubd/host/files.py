@@ -186,6 +186,14 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_all() -> None:
+    """Make all that was written anywhere survive a power cut; takes as long as the disks do.
+
+    There is no other way in the standard library for a folder of many files: to sync each of them takes a hundred times longer.
+    """
+    os.sync()
+
+
 def make_directory(path: Path, *, mode: int, owner: str | None = None, group: str | None = None) -> None:
     """A folder with this mode and owner; what is in it stays. Its parent must be there."""
     uid, gid = ids(owner, group)

@@ -73,7 +73,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
         variables = activation(work, prefix)
         prove(work, prefix, variables)
     files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
-    _mark(work, prefix, variables, seal(prefix))
+    sealed = seal(prefix)
+    work.phase("writing it to the disk")
+    # The mark is there after a power cut; so must be what it stands for.
+    files.sync_all()
+    _mark(work, prefix, variables, sealed)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def make(work: Work) -> None:
             found = MANAGERS[work.spec["manager"]](asked(work), prefix)
             _check_size(work, prefix)
             files.write_atomic(prefix / SAVED, lock_text(found).encode(), mode=0o644)
+            files.sync_all()
         except BaseException:
             files.clear(prefix)
             raise
