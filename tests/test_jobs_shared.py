@@ -38,6 +38,10 @@ def test_the_pip_of_conda_is_told_by_its_own_means(prefix: Path, tmp_path: Path)
     assert not (prefix / "bin/pip").exists()
 
 
+def test_who_may_make_environments_is_told_how() -> None:
+    assert "environments.science.packages PACKAGE), or make one of your own, if you may: hubd env create NAME PACKAGE" in SAID
+
+
 def test_where_there_is_no_pip_one_stands_in_for_it(prefix: Path) -> None:
     refuse_changes(prefix, "science")
     start = prefix / "bin/pip"

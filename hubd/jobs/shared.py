@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hubd.host import files
 
+# Whoever reads it may have environments of their own or not, which a build cannot know.
 SENTENCE = (
     "The environment {0} is shared and cannot be changed here: ask whoever runs this hub to add what you need "
-    "(hubd config add-item environments.{0}.packages PACKAGE)."
+    "(hubd config add-item environments.{0}.packages PACKAGE), or make one of your own, if you may: "
+    "hubd env create NAME PACKAGE"
 )
 
 # Where IPython of an environment looks for what every kernel of it runs at its start, whoever's it is.
