@@ -33,6 +33,11 @@ def prefix(number: int) -> str:
     return f"/opt/hub/envs/{KERNEL}/{number}\n"
 
 
+def programs(machine: HubMachine, number: int) -> int:
+    """How many run from a generation."""
+    return next(int(each["programs"]) for each in told(machine, "show", KERNEL)["generations"] if each["number"] == number)
+
+
 def test_back_and_forward_again_under_a_running_kernel(hub_machine: HubMachine, server: Server) -> None:
     kernel = server.start_kernel(KERNEL)
     assert kernel.run(WHERE) == prefix(2)
@@ -178,6 +183,25 @@ def test_a_lock_that_was_written_builds_the_same_again(hub_machine: HubMachine, 
     assert "  - pip:\n" in exported and "      - toolz==" in exported, exported
     hub_machine.hubd("config", "unset", "environments.again")
     hub_machine.hubd("apply", "--yes")
+
+
+def test_an_open_shell_keeps_its_generation(hub_machine: HubMachine) -> None:
+    hub_machine.hubd("env", "rollback", KERNEL, "--to", "1")
+    # Nothing of the environment is on its command line, and it runs the machine's own bash.
+    line = f"sh -c 'echo $$ > /tmp/holds; exec sleep 600' | hubd-env {KERNEL}"
+    hub_machine.popen(("sh", "-c", line), user="ada")
+    hub_machine.wait_until(lambda: programs(hub_machine, 1) == 1, "the shell to be counted")
+    hub_machine.run(("systemctl", "stop", "hubd"))  # a pass would clear old generations by itself
+    back = hub_machine.hubd("env", "rollback", KERNEL, "--undo").out
+    assert "; 1 program that runs keeps generation 1 until the end" in back, back
+    hub_machine.hubd("config", "set", f"environments.{KERNEL}.keep", "0")
+    looked = hub_machine.hubd("env", "gc", "--dry-run").out
+    assert f"stays: {KERNEL}, generation 1, as 1 program uses it" in looked, looked
+    hub_machine.shell("kill $(cat /tmp/holds)")
+    hub_machine.wait_until(lambda: "stays:" not in hub_machine.hubd("env", "gc", "--dry-run").out, "the shell to be gone")
+    hub_machine.hubd("config", "unset", f"environments.{KERNEL}.keep")
+    hub_machine.run(("systemctl", "start", "hubd"))
+    hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
 
 
 def test_what_nobody_needs_goes_and_what_runs_stays(hub_machine: HubMachine, server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from hubd.host.accounts import Accounts
-from hubd.host.host import Host, Running, _Program, has_systemd, local_host
+from hubd.host.host import Host, Running, _Program, _started_in, has_systemd, local_host
 from hubd.host.processes import Processes
 from hubd.host.systemd import Systemd
 from hubd.layout import Layout
@@ -107,6 +108,44 @@ PROGRAMS = [
     (b"/e/geo/77/bin/python\0-f\0" + KERNEL, b"/e/geo/77/bin/python", False, True),
     (b"", b"", False, False),
 ]
+VARIABLES = [
+    # what a program was started with, whether it uses /e/geo/7, and whether it uses /e/geo
+    (b"PATH=/bin\0CONDA_PREFIX=/e/geo/7\0HOME=/home/ada\0", True, True),
+    (b"VIRTUAL_ENV=/e/geo/7", True, True),
+    (b"VIRTUAL_ENV=/e/geo/77\0CONDA_PREFIX=/e/geo/7/\0", True, True),
+    (b"VIRTUAL_ENV=/e/geo/77\0", False, True),
+    (b"MY_CONDA_PREFIX=/e/geo/7\0A=CONDA_PREFIX=/e/geo/7\0", False, False),
+    (b"CONDA_PREFIX=\0VIRTUAL_ENV\0", False, False),
+    (b"PATH=/e/geo/7/bin\0", False, False),
+    (b"X=" + b"x" * 300_000 + b"\0CONDA_PREFIX=/e/geo/7\0", False, False),
+    (None, False, False),
+]
+
+
+@pytest.mark.parametrize(("variables", "this", "any_of_it"), VARIABLES)
+def test_what_a_program_was_started_in_counts(
+    variables: bytes | None, this: bool, any_of_it: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A shell of hubd-env runs the machine's own bash.
+    if variables is not None:
+        (tmp_path / "environ").write_bytes(variables)
+    real = open
+    monkeypatch.setattr("builtins.open", lambda path, *rest, **more: real(tmp_path / Path(path).name, *rest, **more))
+    found = _Program(b"/usr/bin/bash\0--rcfile\0/dev/fd/3\0", b"/usr/bin/bash", _started_in("7"))
+    assert (found.uses(Path("/e/geo/7")), found.uses(Path("/e/geo"))) == (this, any_of_it)
+    assert not found.is_kernel
+
+
+@pytest.mark.real_programs
+def test_a_shell_that_was_started_in_a_folder_uses_it(tmp_path: Path) -> None:
+    folder = tmp_path / "geo/7"
+    shell = subprocess.Popen(("/bin/cat",), stdin=subprocess.PIPE, env={"CONDA_PREFIX": str(folder)})
+    try:
+        host = local_host(Layout(tmp_path), systemd=False)
+        assert [host.processes_using(each) for each in (folder, folder.parent, tmp_path / "geo/77")] == [1, 1, 0]
+        assert host.running_from(folder) == Running(others=1)
+    finally:
+        shell.communicate()
 
 
 def test_programs_are_counted_once_and_kernels_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ class Host:
         return _identity(folder) in there - {None}
 
     def processes_using(self, folder: Path) -> int:
-        """How many processes run a program from `folder` or have its path on their command line."""
+        """How many processes run a program from `folder`, have its path on their command line, or were started in it."""
         return sum(each.uses(folder) for each in _programs())
 
     def running_from(self, folder: Path) -> Running:
@@ -84,16 +84,25 @@ class Running:
     others: int = 0
 
 
+# How a program is told which environment it was started in: a shell there has nothing of it on its command line.
+_VARIABLES = (b"CONDA_PREFIX", b"VIRTUAL_ENV")
+# Bytes of a program's variables that are looked at.
+_MOST_VARIABLES = 256 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """command: its command line. path: its file; empty where this account may not know it."""
+    """command: its command line. path: its file. started_in: environments, each with a `/` at its end. The last two are empty
+    where this account may not know them.
+    """
 
     command: bytes
     path: bytes
+    started_in: tuple[bytes, ...] = ()
 
     def uses(self, folder: Path) -> bool:
         needle = os.fsencode(f"{folder}/")
-        return needle in self.command or needle in self.path
+        return needle in self.command or needle in self.path or any(each.startswith(needle) for each in self.started_in)
 
     @property
     def is_kernel(self) -> bool:
@@ -123,7 +132,20 @@ def _programs() -> Iterator[_Program]:
             path = b""
             with contextlib.suppress(OSError):
                 path = os.fsencode(os.readlink(f"/proc/{name}/exe"))
-            yield _Program(command, path)
+            # Threads of the kernel have no command line, and nothing else either.
+            yield _Program(command, path, _started_in(name) if command else ())
+
+
+def _started_in(pid: str) -> tuple[bytes, ...]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as stream:
+            variables = stream.read(_MOST_VARIABLES)
+    except OSError:
+        return ()
+    if not any(name in variables for name in _VARIABLES):
+        return ()
+    found = (each.partition(b"=") for each in variables.split(b"\0"))
+    return tuple(value + b"/" for name, _, value in found if name in _VARIABLES and value)
 
 
 def has_systemd() -> bool:
