@@ -74,6 +74,23 @@ def test_what_is_meant(how: dict[str, Any], asked: dict[str, Any], number: int, 
     assert why in found.unchanged and bool(why) == bool(found.unchanged)
 
 
+UNDONE: list[tuple[dict[str, Any], Choice]] = [
+    # how a frozen one is, what going forward again means
+    ({"held": 1, "asked": 1, "left": 3}, Choice(0, forward=3)),
+    ({"held": 1, "asked": 0, "left": 3}, Choice(0, forward=3)),
+    # There is one of what config.yaml asks for.
+    ({"held": 1, "asked": 2, "left": 3}, Choice(0)),
+    # Nobody noted which one it was.
+    ({"held": 1, "asked": 1}, Choice(0)),
+    ({"asked": 1, "left": 1}, Choice(0, "geo is not rolled back")),
+]
+
+
+@pytest.mark.parametrize(("how", "meant"), UNDONE)
+def test_where_forward_is_for_a_frozen_one(how: dict[str, Any], meant: Choice) -> None:
+    assert choice(Before(**{**THREE, "current": 1, **how}), undo=True) == meant
+
+
 NO_WAY: list[tuple[dict[str, Any], dict[str, Any], type[HubdError], str]] = [
     ({"whole": (3,)}, {}, HubdError, "no older generation to go back to"),
     ({"whole": (), "current": 0}, {}, HubdError, "nothing is built yet"),
@@ -121,6 +138,85 @@ def test_status_has_the_way_forward(machine: Machine) -> None:
     decide(machine.host, "science", undo=True)
     machine.make()
     assert "rolled back" not in str(json.loads(machine.layout.record.read_text())["last"]["notices"])
+
+
+FROZEN = NEWEST.replace("science:\n", "science:\n    frozen: true\n")
+# Nothing is built for it, as it is frozen.
+FROZEN_AND_CHANGED = FROZEN.replace("xarray", "scipy")
+
+
+@pytest.mark.parametrize("changed", ["before", "meanwhile", "never"])
+@pytest.mark.parametrize("further", [False, True])
+def test_a_frozen_one_goes_forward_again_whatever_config_yaml_says(machine: Machine, changed: str, further: bool) -> None:
+    machine.write(FROZEN_AND_CHANGED if changed == "before" else FROZEN)
+    machine.settle()
+    decide(machine.host, "science")
+    machine.settle()
+    assert on(machine) == 2
+    if changed == "meanwhile":
+        machine.write(FROZEN_AND_CHANGED)
+    machine.settle()
+    if further:
+        decide(machine.host, "science", to=1)
+        machine.settle()
+    found = short(machine.host)["environments"][0]
+    assert (found["state"], found["generation"]) == ("rolled back", 1 if further else 2)
+    notices = [each["say"] for each in json.loads(machine.layout.record.read_text())["last"]["notices"]]
+    assert f"science is rolled back to generation {1 if further else 2}" in notices, "nothing but somebody ends it"
+    forward = decide(machine.host, "science", undo=True)
+    machine.settle()
+    assert (on(machine), rolled_back(machine)) == (3, {})
+    told = came_out(machine.host, forward)
+    assert (told["state"], told["generation"], told["before"]) == ("right", 3, 1 if further else 2)
+    assert "is not rolled back" in decide(machine.host, "science", undo=True).choice.unchanged
+
+
+def test_one_that_is_frozen_while_it_is_rolled_back_goes_forward_to_where_it_was(machine: Machine) -> None:
+    for number in (2, 1):
+        decide(machine.host, "science", to=number)
+        machine.settle()
+    machine.write(FROZEN)
+    machine.settle()
+    machine.write(FROZEN_AND_CHANGED)
+    machine.settle()
+    assert on(machine) == 1
+    decide(machine.host, "science", undo=True)
+    machine.settle()
+    assert on(machine) == 3
+
+
+def test_a_rollback_ends_when_what_was_frozen_is_thawed_and_asked_for_otherwise(machine: Machine) -> None:
+    machine.write(FROZEN)
+    decide(machine.host, "science")
+    machine.write(FROZEN_AND_CHANGED)
+    machine.settle()
+    assert on(machine) == 2
+    machine.write(FROZEN_AND_CHANGED.replace("frozen: true", "frozen: false"))
+    machine.settle()
+    assert (on(machine), rolled_back(machine)) == (4, {})
+
+
+def test_a_frozen_one_whose_way_forward_is_gone_says_so(machine: Machine) -> None:
+    machine.write(FROZEN_AND_CHANGED)
+    machine.settle()
+    decide(machine.host, "science")
+    machine.settle()
+    (machine.layout.envs / "science/3/bin/python").unlink()
+    with pytest.raises(HubdError, match="science cannot go forward again: generation 3 is gone") as raised:
+        decide(machine.host, "science", undo=True)
+    assert "hubd config unset environments.science.frozen" in raised.value.fix
+    assert rolled_back(machine).keys() == {"science"}
+
+
+def test_a_frozen_one_does_not_go_forward_in_the_middle_of_a_pass(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.write(FROZEN_AND_CHANGED)
+    machine.settle()
+    decide(machine.host, "science")
+    machine.settle()
+    monkeypatch.setattr("hubd.flow.rollback.PATIENCE", 0)
+    with file_lock(machine.layout.lock, wait=0, what="a pass"), pytest.raises(Locked):
+        decide(machine.host, "science", undo=True)
+    assert (on(machine), rolled_back(machine).keys()) == (2, {"science"})
 
 
 def test_it_ends_for_good_when_something_else_is_asked_for(machine: Machine) -> None:

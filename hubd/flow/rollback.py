@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +12,12 @@ from hubd.flow.environment_states import told
 from hubd.flow.environments import changed, chosen_environment, observed
 from hubd.flow.rollback_choice import Before, Choice, choice
 from hubd.host import Host
+from hubd.host.locks import file_lock
 from hubd.resources import choices
 from hubd.resources.environment import Environment
+
+# Seconds to wait for a pass that is under way.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +30,35 @@ class Decided:
 
 
 def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided:
-    """Record which generation is to be switched on; a pass does it. Raises HubdError, and then nothing was recorded."""
-    with choices.deciding(host.layout):
+    """Record which generation is to be switched on; a pass does it. Raises HubdError, and then nothing was recorded.
+
+    What is frozen stays at what is on, so that there going forward again is a switch, which no pass may come between.
+    """
+    alone = undo and chosen_environment(host, name).frozen
+    pass_lock = file_lock(host.layout.lock, wait=PATIENCE, what=f"going forward again with {name}")
+    with pass_lock if alone else contextlib.nullcontext(), choices.deciding(host.layout):
         environment = chosen_environment(host, name)
-        before = _before(environment)
+        decided = choices.read(host.layout, choices.ROLLBACKS)
+        left = _left(environment, decided.get(name, {}))
+        before = _before(environment, left)
         chosen = choice(before, to=to, undo=undo)
         if not chosen.unchanged:
-            decided = choices.read(host.layout, choices.ROLLBACKS)
             decided.pop(name, None)
             if chosen.generation:
-                decided[name] = {"generation": chosen.generation, "instead_of": environment.digest}
+                decided[name] = {"generation": chosen.generation, "instead_of": environment.digest, "left": left}
+            if chosen.forward:
+                environment.generations.switch(chosen.forward)
             choices.write(host.layout, choices.ROLLBACKS, decided)
         return Decided(name, before.current, chosen)
 
 
-def _before(environment: Environment) -> Before:
+def _left(environment: Environment, entry: Mapping[str, Any]) -> int:
+    """The generation that was on before somebody went back, or is."""
+    noted = entry.get("left") if environment.held else 0
+    return noted if isinstance(noted, int) and noted > 0 else environment.generations.switched_on()
+
+
+def _before(environment: Environment, left: int) -> Before:
     generations, programs = environment.generations, environment.asked.programs
     lost = {each.number: each.lost(programs) for each in generations.finished()}
     return Before(
@@ -46,6 +66,7 @@ def _before(environment: Environment) -> Before:
         current=generations.switched_on(),
         held=environment.held,
         asked=generations.chosen(replace(environment.asked, held=0)),
+        left=left if environment.frozen else 0,
         whole=tuple(number for number, what in lost.items() if not what),
         broken={number: what for number, what in lost.items() if what},
     )

@@ -14,7 +14,8 @@ class Before:
     """How an environment is before somebody decides.
 
     current: the generation that is switched on; 0 for none. held: the one that somebody went back to before.
-    asked: the one that config.yaml's own wish would switch on; 0 while it is not built. whole: the numbers that can be
+    asked: the one that config.yaml's own wish would switch on; 0 while it is not built. left: the one that was on before somebody
+    went back, where it is frozen: no wish leads there, as it stays at what is on; 0 for none. whole: the numbers that can be
     switched on, the newest first. broken: what the others lack, by number.
     """
 
@@ -22,6 +23,7 @@ class Before:
     current: int = 0
     held: int = 0
     asked: int = 0
+    left: int = 0
     whole: tuple[int, ...] = ()
     broken: Mapping[int, str] = field(default_factory=dict)
 
@@ -30,18 +32,33 @@ class Before:
 class Choice:
     """generation: what is switched on from now on, whatever config.yaml asks for; 0 for what it asks for.
 
-    unchanged: why there is nothing to do; empty where there is.
+    unchanged: why there is nothing to do; empty where there is. forward: what is switched on once, and is what stays; 0 for none.
     """
 
     generation: int
     unchanged: str = ""
+    forward: int = 0
 
 
 def choice(before: Before, *, to: int = 0, undo: bool = False) -> Choice:
     """What is meant. to: a number that was asked for. Raises HubdError where there is no such way."""
     if undo:
-        return Choice(0, "" if before.held else f"{before.name} is not rolled back")
+        return _undone(before)
     return _named(before, to) if to else _older(before)
+
+
+def _undone(before: Before) -> Choice:
+    if not before.held:
+        return Choice(0, f"{before.name} is not rolled back")
+    if not before.left or before.asked not in (0, before.current):  # there is what config.yaml asks for
+        return Choice(0)
+    if before.left not in before.whole:
+        raise HubdError(
+            f"{before.name} cannot go forward again: generation {before.left} is gone",
+            why="it is frozen, so that nothing is built for what config.yaml asks for",
+            fix=f"To another one: --to NUMBER   To have it built: hubd config unset environments.{before.name}.frozen",
+        )
+    return Choice(0, forward=before.left)
 
 
 def _older(before: Before) -> Choice:

@@ -49,8 +49,10 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
             digests[name] = "" if environment.refused else environment.digest
             yield from _environment(wanted, environment, each)
     facts = f"directory:{wanted.layout.facts}"
-    yield EndedChoices(fact=ROLLBACKS, key="instead_of", digests=tuple(digests.items()), needs=(facts,))
     yield EndedChoices(fact=REBUILDS, key="digest", digests=tuple(digests.items()), needs=(facts,))
+    # What is frozen is not built for anything else, which so ends nothing.
+    digests |= {name: "" for name, each in environments.items() if each.frozen}
+    yield EndedChoices(fact=ROLLBACKS, key="instead_of", digests=tuple(digests.items()), needs=(facts,))
 
 
 def manager_of(wanted: Wanted, environment: model.Environment) -> str:
@@ -140,7 +142,8 @@ def _audiences(wanted: Wanted) -> Iterable[Directory]:
 
 def rolled_back(wanted: Wanted, environment: Environment) -> int:
     """The number of the generation that somebody went back to; 0 where nobody did, or since then something else is asked for."""
-    return _decided(wanted, ROLLBACKS, environment.name, instead_of=environment.digest, number="generation")
+    asked = {} if environment.frozen else {"instead_of": environment.digest}
+    return _decided(wanted, ROLLBACKS, environment.name, number="generation", **asked)
 
 
 def built_anew(wanted: Wanted, environment: Environment) -> int:
@@ -232,7 +235,7 @@ def _rollback_notice(wanted: Wanted, name: str, each: model.Environment) -> Iter
     held = environment_of(wanted, name, each, manager).held if manager != "auto" else 0
     if held:
         yield Notice(
-            f"{name} is rolled back to generation {held}, until config.yaml asks for something else",
+            f"{name} is rolled back to generation {held}{'' if each.frozen else ', until config.yaml asks for something else'}",
             f"Forward again: hubd env rollback {name} --undo",
         )
 
