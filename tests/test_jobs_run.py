@@ -499,6 +499,31 @@ def test_what_counts_as_damage(tmp_path: Path, entry: dict[str, str], content: b
     assert damage.damaged(tmp_path) == ([] if whole else ["a-1-0"])
 
 
+RECORDS: list[tuple[str, bool, bool]] = [
+    # the record of a package in site-packages, whether it came with a conda package, whether `bin/tool` counts as damaged
+    ("other.py,,\n../../../bin/tool,sha256=abc,12\n", False, False),
+    ('"../../../bin/tool",,\n', False, False),
+    (f"../../../bin/tool,,\n{'x' * 200_000},,\n", False, False),
+    ("other.py,,\n", False, True),
+    ("", False, True),
+    ("../../../bin/tool,,\n", True, True),
+]
+
+
+@pytest.mark.parametrize(("record", "of_conda", "damage_is_told"), RECORDS)
+def test_what_a_package_of_pypi_put_in_the_place_of_condas_is_no_damage(
+    tmp_path: Path, record: str, of_conda: bool, damage_is_told: bool
+) -> None:
+    path = "lib/python3.12/site-packages/new-1.dist-info/RECORD"
+    for name, text in (("bin/tool", "of pip"), (path, record), ("conda-meta/b-1-0.json", "{}")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    entries = [{"_path": "bin/tool", "path_type": "hardlink", "sha256": hashlib.sha256(b"of conda").hexdigest()}]
+    entries += [{"_path": path, "path_type": "hardlink"}] if of_conda else []
+    (tmp_path / "conda-meta/a-1-0.json").write_text(json.dumps({"paths_data": {"paths": entries}}))
+    assert damage.damaged(tmp_path) == (["a-1-0"] if damage_is_told else [])
+
+
 def test_a_build_whose_time_is_over_is_not_blamed_on_the_cache(cached: Rig) -> None:
     conda_installs(cached, "who")
     assert cached.run(manager="conda", limits={"memory": None, "cpu": None, "time": 0}) == 1

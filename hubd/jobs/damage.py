@@ -6,11 +6,13 @@ that is built later, with exit code 0.
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,16 +58,40 @@ def healed(work: Work, prefix: Path, error: HubdError) -> bool:
 
 
 def damaged(prefix: Path) -> list[str]:
-    """Packages of which a file is missing or another one than their records say."""
+    """Packages of which a file is missing or another one than their records say, and none that a package of PyPI brought."""
     names = [name for name in files.children(prefix / "conda-meta") if name.endswith(".json")]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        whole = threads.map(lambda name: _all_whole(prefix, name), names)
-        return [name.removesuffix(".json") for name, fine in zip(names, whole, strict=True) if not fine]
+        found = dict(zip(names, threads.map(lambda name: _not_whole(prefix, name), names), strict=True))
+    brought = _by_pip(prefix, names) if any(found.values()) else set()
+    return [name.removesuffix(".json") for name, paths in found.items() if paths - brought]
 
 
-def _all_whole(prefix: Path, name: str) -> bool:
+def _not_whole(prefix: Path, name: str) -> set[str]:
+    return {str(each["_path"]) for each in _entries(prefix, name) if not _is_whole(prefix, each)}
+
+
+def _entries(prefix: Path, name: str) -> list[Mapping[str, Any]]:
     record = json.loads(files.read(prefix / "conda-meta" / name) or b"{}")
-    return all(_is_whole(prefix, each) for each in (record.get("paths_data") or {}).get("paths") or [])
+    return (record.get("paths_data") or {}).get("paths") or []
+
+
+def _by_pip(prefix: Path, names: list[str]) -> set[str]:
+    """The files that packages of PyPI brought, by their own records; those of conda packages have such records, too."""
+    of_conda = {str(each["_path"]) for name in names for each in _entries(prefix, name)}
+    found: set[str] = set()
+    for record in prefix.glob("lib/python*/site-packages/*.dist-info/RECORD"):
+        if str(record.relative_to(prefix)) not in of_conda:
+            found.update(_recorded(prefix, record))
+    return found
+
+
+def _recorded(prefix: Path, record: Path) -> Iterator[str]:
+    packages = record.parent.parent.relative_to(prefix)
+    text = (files.read(record) or b"").decode(errors="replace")
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader(text.splitlines()):
+            if row:
+                yield os.path.normpath(packages / row[0])
 
 
 def _is_whole(prefix: Path, entry: Mapping[str, Any]) -> bool:
