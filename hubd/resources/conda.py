@@ -17,6 +17,8 @@ from hubd.tools.job_limits import USUAL, JobLimits
 CHOICE = "environment-manager"
 MANAGERS = ("conda", "uv")
 PROBE_LIMIT = 15.0
+# What people have in the place of conda.
+OTHERS = ("mamba", "micromamba")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +113,24 @@ class ExistingConda(Resource):
     def name(self) -> str:
         return str(self.prefix)
 
-    def observe(self, host: Host) -> bool:
-        return (self.prefix / "bin/conda").exists()
+    def observe(self, host: Host) -> str:
+        """The program that is there: conda, else one that people take for it; empty for none."""
+        if (self.prefix / "bin/conda").exists():
+            return "conda"
+        return next((name for name in OTHERS if any(map(files.is_program, self._places(name)))), "")
 
-    def steps(self, seen: bool) -> tuple[Step, ...]:
+    def _places(self, name: str) -> tuple[Path, ...]:
+        # micromamba is one file, which lies anywhere and is named itself.
+        return (self.prefix / "bin" / name, self.prefix / name, *((self.prefix,) if self.prefix.name == name else ()))
+
+    def steps(self, seen: str) -> tuple[Step, ...]:
         return ()
 
-    def progress(self, seen: bool) -> Progress | None:
-        if seen:
+    def progress(self, seen: str) -> Progress | None:
+        if seen == "conda":
             return None
-        fix = "Correct conda.path in config.yaml, or remove it so that hubd installs Miniconda."
-        return Progress("missing", HubdError(f"there is no conda at {self.prefix}", why="conda.path names it", fix=fix))
+        why, fix = "conda.path names it", "Correct conda.path in config.yaml, or remove it so that hubd installs Miniconda."
+        if seen:
+            why = f"there is only {seen}, and hubd drives conda, whose solver is that of mamba since conda 23.10"
+            fix = f"Without any conda: `manager: rattler` builds the same packages from the same channels. {fix}"
+        return Progress("missing", HubdError(f"there is no conda at {self.prefix}", why=why, fix=fix))
