@@ -196,7 +196,10 @@ def test_change_by_hand_is_reported(machine: HubMachine, name: str) -> None:
 def test_edit_deep_inside_is_told_to_whoever_asks_and_then_by_status(machine: HubMachine, name: str) -> None:
     prefix = kernel_json(machine, name)["argv"][0].removesuffix("/bin/python")
     assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"
-    machine.shell(f"sed -i '1i # by hand' {prefix}/lib/python3*/site-packages/ipykernel/__init__.py")
+    # In place: what the package cache has is the same file, and is edited with it.
+    module = machine.run(("sh", "-c", f"ls {prefix}/lib/python3*/site-packages/ipykernel/__init__.py")).out.strip()
+    machine.shell(f"echo '# by hand' >> {module}")
+    assert int(machine.run(("stat", "-c", "%h", module)).out) > 1
     machine.shell(f"rm -r {prefix}/lib/python3*/site-packages/ipykernel/inprocess")
     said = machine.hubd("env", "why", name).out
     where = f"ipykernel/__init__.py of its generation {Path(prefix).name}"
@@ -206,3 +209,5 @@ def test_edit_deep_inside_is_told_to_whoever_asks_and_then_by_status(machine: Hu
     machine.hubd("env", "build", name, timeout=300)
     assert machine.status()["state"] == "right", machine.status()
     assert machine.hubd("env", "why", name).out == f"{name}: right; nothing failed\n"
+    built = kernel_json(machine, name)["argv"][0].removesuffix("/bin/python")
+    assert built != prefix and "# by hand" not in machine.read(module.replace(prefix, built))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import json
@@ -19,7 +20,7 @@ from hubd.errors import CommandFailed, HubdError
 from hubd.host import manifest
 from hubd.host.commands import Result
 from hubd.host.web import Web
-from hubd.jobs import damage
+from hubd.jobs import damage, wheels
 from hubd.jobs.activation import RUN
 from hubd.jobs.run import run
 from hubd.jobs.shared import STARTUP
@@ -522,6 +523,105 @@ def test_what_a_package_of_pypi_put_in_the_place_of_condas_is_no_damage(
     entries += [{"_path": path, "path_type": "hardlink"}] if of_conda else []
     (tmp_path / "conda-meta/a-1-0.json").write_text(json.dumps({"paths_data": {"paths": entries}}))
     assert damage.damaged(tmp_path) == (["a-1-0"] if damage_is_told else [])
+
+
+def uv_installs(rig: Rig, *texts: str, fails: bool = False) -> None:
+    """Let uv install `six` with these texts in its file, one after the other."""
+    solves(rig)
+    runs, packages = iter(texts), rig.prefix / "lib/python3.12/site-packages"
+
+    def install(argv: tuple[str, ...]) -> int | None:
+        (packages / "six-1.17.dist-info").mkdir(parents=True)
+        (packages / "six.py").write_text(next(runs))
+        (packages / "six-1.17.dist-info/RECORD").write_text(f"six.py,{digest_of('whole')},5\nsix-1.17.dist-info/RECORD,,\n")
+        return 1 if fails else None
+
+    rig.commands.answers[UV, "pip", "install"] = install
+
+
+def digest_of(text: str) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+CLEANED = (UV, "cache", "clean", "six")
+
+
+def test_a_file_that_was_edited_in_the_cache_of_uv_is_fetched_anew(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    # An environment that shares it was edited in place: to build it anew has to mend that.
+    uv_installs(rig, "by hand", "whole")
+    assert rig.run() == 0
+    assert rig.commands.ran.count(CLEANED) == 1
+    assert (rig.prefix / "lib/python3.12/site-packages/six.py").read_text() == "whole"
+    assert "taking six out of uv's cache" in capsys.readouterr().out
+
+
+def test_nothing_is_taken_out_of_the_cache_of_uv_where_all_is_whole_or_uv_failed(rig: Rig) -> None:
+    uv_installs(rig, "whole")
+    assert rig.run() == 0
+    uv_installs(rig, "half", fails=True)
+    assert rig.run() == 1
+    assert CLEANED not in rig.commands.ran
+
+
+def test_a_wheel_that_is_like_that_each_time_is_taken_as_it_is(rig: Rig) -> None:
+    uv_installs(rig, "other", "other")
+    assert rig.run() == 0
+    assert rig.commands.ran.count(CLEANED) == 1
+
+
+def test_a_cache_that_cannot_be_cleaned_leaves_the_reason_of_the_failure(rig: Rig) -> None:
+    uv_installs(rig, "other")
+    rig.commands.answers[CLEANED] = 1
+    assert rig.run() == 1
+    assert (rig.told["what"], rig.told["why"]) == (damage.DAMAGED, "files of six are missing or other ones")
+
+
+@pytest.mark.parametrize("pip", [["six"], []])
+def test_the_pip_part_is_compared_with_its_records_too(rig: Rig, pip: list[str]) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    create: Any = rig.commands.answers["/opt/hub/conda/bin/conda",]
+    record = "lib/python3.12/site-packages/own-1.dist-info/RECORD"
+
+    def conda_installs_python(argv: tuple[str, ...]) -> str:
+        python_of(rig)
+        said = str(create(argv))
+        # conda's own package has such a record, too, and a start line of its own.
+        (rig.prefix / record).parent.mkdir(parents=True)
+        (rig.prefix / record).write_text(f"own.py,{digest_of('moved')},5\n")
+        entry = {"_path": record, "path_type": "hardlink"}
+        (rig.prefix / "conda-meta/own-1.json").write_text(json.dumps({"paths_data": {"paths": [entry]}}))
+        return said
+
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = conda_installs_python
+    uv_installs(rig, "by hand", "whole")
+    install: Any = rig.commands.answers[UV, "pip", "install"]
+    rig.commands.answers[UV, "pip", "install"] = lambda argv: " + six==1.17\n" if "--dry-run" in argv else install(argv)
+    assert rig.run(manager="conda", pip=pip) == 0
+    assert rig.commands.ran.count(CLEANED) == (1 if pip else 0)
+
+
+WHEELS: list[tuple[dict[str, str], list[str]]] = [
+    # the records by package, with `six.py` as it is; the packages that count as damaged
+    ({"six": f"six.py,{digest_of('is')},2\n"}, []),
+    ({"six": f"six.py,{digest_of('was')},3\n"}, ["six"]),
+    ({"six": f"gone.py,{digest_of('was')},3\n"}, ["six"]),
+    # Two that bring the same file, as parts of one namespace do.
+    ({"a": f"six.py,{digest_of('is')},2\n", "b": f"six.py,{digest_of('was')},3\n"}, []),
+    ({"a": f"six.py,{digest_of('x')},2\n", "b": f"six.py,{digest_of('was')},3\n"}, ["a", "b"]),
+    ({"six": "six.py,,\ngone.py\n\n"}, []),
+    ({"six": "six.py,md5=abc,2\n"}, []),
+    ({"six": f"../../../six,{digest_of('is')},2\n"}, ["six"]),
+]
+
+
+@pytest.mark.parametrize(("records", "names"), WHEELS)
+def test_which_wheels_are_damaged(tmp_path: Path, records: dict[str, str], names: list[str]) -> None:
+    packages = tmp_path / "lib/python3.12/site-packages"
+    for name, text in records.items():
+        (packages / f"{name}-1.dist-info").mkdir(parents=True)
+        (packages / f"{name}-1.dist-info/RECORD").write_text(text)
+    (packages / "six.py").write_text("is")
+    assert wheels.damaged(tmp_path) == names
 
 
 def test_a_build_whose_time_is_over_is_not_blamed_on_the_cache(cached: Rig) -> None:
