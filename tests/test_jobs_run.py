@@ -389,6 +389,23 @@ def test_those_who_follow_see_how_far_uv_is(rig: Rig, capsys: pytest.CaptureFixt
     assert set(lines) <= set(said), "the log has all of it"
 
 
+def test_those_who_follow_see_what_a_program_prints(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    now = iter(range(0, 100_000, 10))
+    monkeypatch.setattr("hubd.jobs.run.time.monotonic", lambda: float(next(now)))
+    solves(rig)
+
+    def install(argv: tuple[str, ...]) -> None:
+        for line in ("Using Python 3.11.7", "  ", " Downloaded " + "x" * 500):
+            rig.commands.options[-1]["line"](line)
+            told.append(rig.told["line"])
+
+    rig.commands.answers["/opt/hub/hub/bin/uv", "pip", "install"] = install
+    assert rig.run() == 0
+    assert told == ["Using Python 3.11.7", "Using Python 3.11.7", "Downloaded " + "x" * 189]
+    assert rig.told["state"] == "done"
+
+
 def test_those_who_follow_see_how_far_conda_is(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     conda_installs(rig, "whole")
     create = rig.commands.answers[CONDA]

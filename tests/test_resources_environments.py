@@ -20,7 +20,8 @@ from hubd.resources import job as jobs
 from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
 from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment, Source
 from hubd.resources.generation import MARK, Generations
-from hubd.resources.job import SeenJob, failure_of, is_due, observe_job, phases, start_job
+from hubd.resources.job import SeenJob, failure_of, is_due, last_line, observe_job, phases, start_job
+from hubd.resources.job_report import LONGEST_REPORT
 from hubd.resources.reports import Reports
 from hubd.tools.job_limits import USUAL, JobLimits
 from hubd.tools.notebook import Cell, Notebook
@@ -372,7 +373,7 @@ def test_a_report_names_no_other_job(host: FakeHost, folder: Path) -> None:
 
 
 def test_a_report_without_end_is_none(host: FakeHost, folder: Path) -> None:
-    tried(host, "env-a", {"state": "failed", "what": "x" * jobs.LONGEST_REPORT})
+    tried(host, "env-a", {"state": "failed", "what": "x" * LONGEST_REPORT})
     assert seen_of(host).failure == KILLED_ONCE
 
 
@@ -418,6 +419,8 @@ def test_jobs_under_way_by_name(host: FakeHost, folder: Path) -> None:
     # One that hides its report is under way all the same.
     host.init.units["hubd-job-d.service"] = UnitState("hubd-job-d.service", True, "activating")
     assert phases(host, ["a", "b", "c", "d"]) == {"a": "solving", "d": "starting"}
+    tried(host, "a", {"state": "running", "phase": "solving", "line": "\x1b[2J + numpy"})
+    assert (last_line(host.layout, "a"), last_line(host.layout, "d")) == ("+ numpy", "")
 
 
 def test_a_job_never_runs_as_root_and_writes_only_where_it_must(host: FakeHost, folder: Path, owners: Owners) -> None:

@@ -85,7 +85,7 @@ def _build_here(layout: Layout, hear: Callable[[Told], None], name: str, *, wait
 
 @contextlib.contextmanager
 def _following(name: str, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
-    """What hears of one build: a line that changes in place where a person watches, else a line for each phase."""
+    """What hears of one build: its phase and the log's last line, in place, where a person watches, else all phases."""
     lines = Progress()
     if quiet or not sys.stdout.isatty():
         yield lambda event: None if quiet or _is_of_another(event, name) else lines.hear(event)
@@ -99,7 +99,8 @@ def _following(name: str, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
             if event.get("kind") != "job":
                 lines.hear(event)
             elif not _is_of_another(event, name):
-                status.update(Text(f"{name}: {event['say']}"))
+                line = f"\n  {event['line']}" if event.get("line") else ""
+                status.update(Text(f"{name}: {event['say']}").append(line, style="dim"))
 
         yield hear
 

@@ -112,7 +112,7 @@ def make_here(
     from hubd.daemon.passes import Passes, together
     from hubd.flow.values import Event
     from hubd.host import local_host
-    from hubd.resources.job import phases
+    from hubd.resources.job import last_line, phases
 
     click.echo("hubd is not running: making the pass here.", err=True)
     passes = Passes(lambda: local_host(layout), lock_wait=3600.0 if lock_wait else 0.0)
@@ -121,7 +121,7 @@ def make_here(
     while wait(made[-1].running):
         going = phases(local_host(layout), made[-1].running)
         for name, phase in going.items():
-            hear(asdict(Event("job", name, phase)))
+            hear(asdict(Event("job", name, phase, line=last_line(layout, name))))
         if not going.keys() >= set(made[-1].running):
             made.append(passes.make("a job ended"))
         time.sleep(1)

@@ -21,7 +21,7 @@ from hubd.errors import ExitCode, HubdError
 from hubd.flow import published
 from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
-from hubd.resources.job import read_report
+from hubd.resources.job_report import read_report
 from hubd.tools.job_limits import JobLimits
 from hubd.tools.lock import LONGEST_LOCK, parse_lock
 from hubd.tools.program import Program

@@ -27,7 +27,7 @@ from hubd.host import Host, local_host
 from hubd.host.notify import notify, watchdog_interval
 from hubd.host.sockets import EACH, MOST, Handler, Server
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, USERS_GROUP, Layout
-from hubd.resources.job import phases
+from hubd.resources.job import last_line, phases
 
 log = logging.getLogger("hubd")
 
@@ -124,7 +124,7 @@ class Daemon:
     def _jobs_go_on(self, ended: Ended) -> bool:
         going = phases(self._host(), ended.running)
         for name, phase in going.items():
-            self.passes.tell(Event("job", name, phase))
+            self.passes.tell(Event("job", name, phase, line=last_line(self._layout, name)))
         if not going.keys() >= set(ended.running):
             self.wake("a job ended")
             return False

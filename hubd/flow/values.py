@@ -72,12 +72,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happens in a pass, for whoever follows it. kind: pass, step, outcome, say."""
+    """Something that happens in a pass, for whoever follows it. kind: pass, step, outcome, say, job.
+
+    line: what a job's program printed last.
+    """
 
     kind: str
     id: str = ""
     say: str = ""
     result: str = ""
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,4 +111,4 @@ def _keep(kept: Path, prefix: Path, paths: Iterable[str]) -> None:
 def _run(work: Work, prefix: Path, words: tuple[str, ...], *, stdin: bytes = b"") -> None:
     argv = (str(prefix / "bin/python"), "-m", "compileall", *words)
     # Its exit code tells of files that are no valid Python of this version; conda lets them be as well.
-    work.run(argv, stdin=stdin, line=None, HOME=str(work.path("cache")))
+    work.run(argv, stdin=stdin, quiet=True, HOME=str(work.path("cache")))

@@ -8,7 +8,7 @@ from pathlib import Path
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.host.commands import Line, Result
-from hubd.jobs.work import Work, log
+from hubd.jobs.work import Work
 from hubd.tools import uv
 
 
@@ -69,14 +69,14 @@ def install(work: Work, prefix: Path, pins: Iterable[str]) -> None:
         order = uv.install_locked(work.path("uv"), prefix, _list(work, "solved", lines), hashed=hashed)
 
         def hear(line: str) -> None:
-            log(line)
+            work.log(line)
             if phase := uv.progress(line):
                 work.phase(phase)
 
         run_uv(work, order, line=hear)
 
 
-def run_uv(work: Work, argv: tuple[str, ...], *, line: Line = log) -> Result:
+def run_uv(work: Work, argv: tuple[str, ...], *, line: Line | None = None) -> Result:
     """Run uv. line: hears what it says. Raises HubdError with its reason."""
     # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.
     cache = work.path("cache")

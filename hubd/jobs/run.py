@@ -17,6 +17,10 @@ from hubd.host.web import Web
 from hubd.jobs import clean, conda, environment, own
 from hubd.jobs.work import Work
 
+# Seconds between two reports of what a program prints, and characters of it.
+TOLD_EVERY = 1.0
+LONGEST_LINE = 200
+
 JOBS: Mapping[str, Callable[[Work], None]] = {
     "environment": environment.build,
     "conda": conda.install,
@@ -28,35 +32,49 @@ JOBS: Mapping[str, Callable[[Work], None]] = {
 
 def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web | None = None) -> int:
     """Do what `spec` says; its report is the last thing written."""
-    path, tries = Path(spec["result"]), int(spec.get("tries", 0)) + 1
-
-    doing = [""]
-
-    # Always with what it was at: of a job whose time is over systemd may be told before its last report, or after.
-    def report(state: str, **more: Any) -> None:
-        about = {"job": spec["job"], "digest": spec["digest"], "tries": tries, "phase": doing[-1]}
-        entry = {"state": state, **about, "at": time.time(), **more}
-        files.write_atomic(path, json.dumps(entry).encode(), mode=0o644)
-
-    def phase(words: str) -> None:
-        doing.append(words)
-        print(words, flush=True)
-        report("running")
-
-    phase("starting")
+    report = _Report(spec)
+    report.phase("starting")
     work = Work(
-        spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=phase, doing=lambda: doing[-1],
+        spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=report.phase,
+        doing=lambda: report.doing, heard=report.heard,
     )  # fmt: skip
     try:
         JOBS[spec["do"]](work)
     except HubdError as error:
         print(f"failed: {error}", flush=True)
-        report("failed", what=error.what, why=error.why, fix=error.fix, retry=error.retry, ended=time.time())
+        report.write("failed", what=error.what, why=error.why, fix=error.fix, retry=error.retry, ended=time.time())
         return 1
     except Exception as error:  # noqa: BLE001  # the report is all that anybody will see of it
         traceback.print_exc()
         why = f"{type(error).__name__}: {error}"
-        report("failed", what=f"the job {spec['job']} failed", why=why, retry=True, ended=time.time())
+        report.write("failed", what=f"the job {spec['job']} failed", why=why, retry=True, ended=time.time())
         return 1
-    report("done", ended=time.time())
+    report.write("done", ended=time.time())
     return 0
+
+
+class _Report:
+    """How a job is, in the file that hubd reads. doing: what it is at."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._path = Path(spec["result"])
+        self._about = {"job": spec["job"], "digest": spec["digest"], "tries": int(spec.get("tries", 0)) + 1}
+        self.doing, self._line, self._told = "", "", -TOLD_EVERY
+
+    def write(self, state: str, **more: Any) -> None:
+        # Always with what it was at: of a job whose time is over systemd may be told before its last report, or after.
+        entry = {"state": state, **self._about, "phase": self.doing, "line": self._line, "at": time.time(), **more}
+        files.write_atomic(self._path, json.dumps(entry).encode(), mode=0o644)
+
+    def phase(self, words: str) -> None:
+        """From now on it does this."""
+        self.doing, self._line = words, ""
+        print(words, flush=True)
+        self.write("running")
+
+    def heard(self, line: str) -> None:
+        """A program of the job printed this; not each line is worth a report."""
+        self._line = line.strip()[:LONGEST_LINE] or self._line
+        if time.monotonic() > self._told + TOLD_EVERY:
+            self._told = time.monotonic()
+            self.write("running")

@@ -10,7 +10,7 @@ from hubd.jobs.compiled import compile_python
 from hubd.jobs.damage import cache_of
 from hubd.jobs.pypi import add_pip_part
 from hubd.jobs.records import check_against, installed
-from hubd.jobs.work import Work, log
+from hubd.jobs.work import Work
 from hubd.tools import conda
 from hubd.tools.lock import Lock
 
@@ -62,7 +62,7 @@ class _Progress:
     def __call__(self, line: str) -> None:
         told = conda.fetched(line)
         if told is None:
-            log(line)
+            self._work.log(line)
         elif told[1] and told[0] not in self._there:
             self._there.add(told[0])
             self._work.phase(f"downloading packages with conda, {len(self._there)} there")

@@ -10,7 +10,7 @@ from hubd.host import files
 from hubd.jobs.compiled import compile_python
 from hubd.jobs.pypi import add_pip_part
 from hubd.jobs.records import check_against
-from hubd.jobs.work import Work, log
+from hubd.jobs.work import Work
 from hubd.tools import conda, rattler
 from hubd.tools.lock import CondaPackage, Lock
 
@@ -65,7 +65,7 @@ class _Progress:
     def __call__(self, line: str) -> None:
         said = rattler.answer(line)
         if not said:
-            log(line)
+            self._work.log(line)
         elif "total" in said:
             self._tell(str(said["step"]), int(said["done"]), int(said["total"]))
 

@@ -15,16 +15,11 @@ from hubd.tools.job_limits import JobLimits, took_too_long
 from hubd.tools.lock import Lock, parse_lock
 
 
-def log(line: str) -> None:
-    """A line for the job's log."""
-    print(line, flush=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """spec: what to do. phase: tells those who follow what is being done now. began: in seconds that never jump.
 
-    doing: what `phase` was told last.
+    doing: what `phase` was told last. heard: tells those who follow what a program printed last.
     """
 
     spec: Mapping[str, Any]
@@ -33,6 +28,7 @@ class Work:
     phase: Callable[[str], None]
     began: float = field(default_factory=time.monotonic)
     doing: Callable[[], str] = str
+    heard: Callable[[str], object] = str
 
     def path(self, key: str) -> Path:
         """A path of the specification."""
@@ -53,18 +49,26 @@ class Work:
     def _limits(self) -> JobLimits:
         return JobLimits(**self.spec["limits"])
 
-    def run(self, argv: tuple[str, ...], *, stdin: bytes = b"", line: Line | None = log, **environment: str) -> Result:
+    def run(
+        self, argv: tuple[str, ...], *, stdin: bytes = b"", line: Line | None = None, quiet: bool = False, **environment: str
+    ) -> Result:
         """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged.
 
-        stdin: what it reads. line: what hears each line of its output instead of the log; None: nobody.
+        stdin: what it reads. line: what hears each line of its output instead of the log. quiet: whether nobody does.
 
         Raises HubdError when the job's time is over, which ends the program. systemd would end the whole job then; where
         there is none, nobody else does.
         """
+        hear = None if quiet else line or self.log
         try:
-            return self.commands.run(argv, check=False, timeout=self.left, stdin=stdin, environment=environment, line=line)
+            return self.commands.run(argv, check=False, timeout=self.left, stdin=stdin, environment=environment, line=hear)
         except CommandFailed as error:
             raise self._too_long() from error
+
+    def log(self, line: str) -> None:
+        """A line for the job's log, and for those who follow."""
+        print(line, flush=True)
+        self.heard(line)
 
     def check_time(self) -> None:
         """Raise HubdError when the job's time is over, for those who give a program less time than that."""

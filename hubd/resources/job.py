@@ -18,9 +18,9 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.host.locks import file_lock
 from hubd.layout import BUILD_ACCOUNT, Layout
+from hubd.resources.job_report import number, read_json, read_report
 from hubd.tools.job_limits import USUAL, JobLimits, ran_out_of_memory, took_too_long
 from hubd.tools.program import Program
-from hubd.words import plain
 
 FIRST_RETRY = 300.0
 LAST_RETRY = 6 * 3600.0
@@ -32,15 +32,6 @@ AT_ONCE = 2
 
 # Seconds to wait until another job is started, which systemd gives up after 90.
 START_WAIT = 120.0
-
-# A report is written by the build account, and so perhaps by the packages that it builds: only what is known here is
-# taken from it, and no more than this many bytes are read.
-LONGEST_REPORT = 64 * 1024
-TEXTS = ("state", "digest", "phase", "what", "why", "fix")
-NUMBERS = ("tries", "at", "ended")
-ANSWERS = ("retry",)
-# In seconds since the epoch, and in tries: beyond it is nonsense.
-HIGHEST = 10**12
 
 # Builds run other people's code: no privileges, no homes, no secrets, and little of the machine while a class works.
 SANDBOX = (
@@ -134,8 +125,8 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str, limits: Jo
 
 def _unexplained(job: str, last: Mapping[str, Any], what: str, why: str) -> dict[str, Any]:
     """A job that did not fail and left no product: a reboot, a full memory. Tried again at once, but not for ever."""
-    beyond = max(0, _number(last, "tries") - AT_ONCE)
-    return {"what": f"{job} {what}", "why": why, "ended": _number(last, "at") if beyond else 0, "tries": beyond, "retry": True}
+    beyond = max(0, number(last, "tries") - AT_ONCE)
+    return {"what": f"{job} {what}", "why": why, "ended": number(last, "at") if beyond else 0, "tries": beyond, "retry": True}
 
 
 def _overrun(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> dict[str, Any]:
@@ -143,22 +134,22 @@ def _overrun(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> 
     order = _order(layout, job)
     limits = JobLimits(**order["limits"])
     error = OVERRUNS[result](job, limits, str(last.get("phase") or ""))
-    ended = _number(order, "at") + limits.time if result == "timeout" else _number(last, "at")
-    return {"what": error.what, "why": error.why, "fix": error.fix, "ended": ended, "tries": _number(order, "tries") + 1}
+    ended = number(order, "at") + limits.time if result == "timeout" else number(last, "at")
+    return {"what": error.what, "why": error.why, "fix": error.fix, "ended": ended, "tries": number(order, "tries") + 1}
 
 
 def is_due(seen: SeenJob) -> bool:
     """Whether a job that failed may be tried again: after 5 minutes, then twice as long each time, or after a day."""
     if seen.failure is None:
         return True
-    return seen.now >= next_try(seen) or seen.now < _number(seen.failure, "ended")  # the clock was set back
+    return seen.now >= next_try(seen) or seen.now < number(seen.failure, "ended")  # the clock was set back
 
 
 def next_try(seen: SeenJob) -> float:
     """When a job that failed is tried again, in seconds since the epoch; 0 where nothing failed."""
     if seen.failure is None:
         return 0.0
-    tries, ended = _number(seen.failure, "tries"), _number(seen.failure, "ended")
+    tries, ended = number(seen.failure, "tries"), number(seen.failure, "ended")
     wait: float = min(FIRST_RETRY * 2 ** max(0, min(tries, 20) - 1), LAST_RETRY)
     return ended + (wait if may_help(seen.failure) else RARE_RETRY)
 
@@ -210,6 +201,11 @@ def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
     return {job: _phase(read_report(result_path(host.layout, job))) for job in going}
 
 
+def last_line(layout: Layout, job: str) -> str:
+    """What the program that a job runs printed last; empty where nobody noted it."""
+    return str(read_report(result_path(layout, job)).get("line") or "")
+
+
 def _phase(report: Mapping[str, Any]) -> str:
     return str(report.get("phase") or "starting")
 
@@ -226,7 +222,7 @@ def start_job(
     layout = host.layout
     own_cache, path, report = layout.package_cache(cache), order_path(layout, job), report_folder(layout, job)
     with _one_at_a_time(layout, f"starting the job {job}"):
-        tries = _number(_last_try(layout, job, spec["digest"], limits), "tries")
+        tries = number(_last_try(layout, job, spec["digest"], limits), "tries")
         where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
         whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
         files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
@@ -301,29 +297,8 @@ def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits) -> dict[
         return {}
     if report.get("digest") == digest:
         return report
-    return {"state": "running", "tries": _number(order, "tries") + 1, "at": _number(order, "at")}
+    return {"state": "running", "tries": number(order, "tries") + 1, "at": number(order, "at")}
 
 
 def _order(layout: Layout, job: str) -> dict[str, Any]:
-    return _read(order_path(layout, job), most=files.MAX_READ)
-
-
-def _read(path: Path, *, most: int) -> dict[str, Any]:
-    try:
-        data = json.loads(files.read(path, follow=False, most=most) or b"{}")
-    except (ValueError, RecursionError, HubdError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """What a job said last, with bounds: nothing but known fields, and nothing that steers a terminal."""
-    data = _read(path, most=LONGEST_REPORT)
-    texts = {key: plain(data[key]) for key in TEXTS if isinstance(data.get(key), str)}
-    answers = {key: data[key] for key in ANSWERS if isinstance(data.get(key), bool)}
-    return {**texts, **answers, **{key: _number(data, key) for key in NUMBERS if key in data}}
-
-
-def _number(values: Mapping[str, Any], key: str) -> int:
-    value = values.get(key)
-    return int(value) if isinstance(value, int | float) and 0 <= value <= HIGHEST else 0
+    return read_json(order_path(layout, job), most=files.MAX_READ)
