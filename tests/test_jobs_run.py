@@ -524,6 +524,22 @@ def test_what_conda_names_of_its_cache_is_taken_out(cached: Rig) -> None:
     assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
 
 
+def test_what_conda_did_not_come_to_when_it_failed_is_looked_at_when_it_does(cached: Rig) -> None:
+    conda_installs(cached, "who", "whole")
+    create = cached.commands.answers[CONDA]
+    conda_fails(cached, message=f"failed to link {cached.cache}/conda-pkgs/b-1-0/x: No such file or directory")
+    fails = cached.commands.answers[CONDA]
+
+    def fails_once(argv: tuple[str, ...]) -> Any:
+        answer = fails if len(cached.commands.ran) == 1 else create
+        return answer(argv) if callable(answer) else answer
+
+    cached.commands.answers[CONDA] = fails_once
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == []
+    assert (cached.prefix / MODULE).read_text() == "whole"
+
+
 @pytest.mark.parametrize(("tries", "left"), [(0, 4), (1, 0), (2, 4)])
 def test_a_second_failure_that_nobody_explains_begins_with_an_empty_cache_once(cached: Rig, tries: int, left: int) -> None:
     conda_fails(cached, message="something")

@@ -44,18 +44,28 @@ MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {
 def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix, work = work.path("prefix"), asked(work)
-    try:
-        _build(work, prefix, look=damage.look)
-    except HubdError as error:
-        if not work.left:
-            raise
-        with cache_alone(work):
-            healed = damage.healed(work, prefix, error)
-        if not healed:
-            raise
+    look: Callable[[Work, Path], None] = damage.look
+    again = False
+    while True:
+        try:
+            return _build(work, prefix, look=look)
+        except HubdError as error:
+            # A manager that meets one damaged package ends there: others may come to light when it has got further.
+            if not work.left or (again and error.what != damage.DAMAGED):
+                raise
+            with cache_alone(work):
+                healed = damage.healed(work, prefix, error)
+            if not healed:
+                raise
+            again = True
+            if error.what == damage.DAMAGED:
+                # What is still another file than its record says came like that, or a package's own script changed it.
+                look = _no_look
         work.phase("building once more, as the package cache was damaged")
-        # What is still another file than its record says came like that, or a package's own script changed it.
-        _build(work, prefix, look=lambda work, prefix: None)
+
+
+def _no_look(work: Work, prefix: Path) -> None:
+    """Leave it as it is."""
 
 
 def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
