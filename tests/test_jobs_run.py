@@ -485,6 +485,7 @@ def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: 
     assert cached.run(manager="conda") == 1
     assert "kernel" in cached.told["what"]
     assert len(conda_cache(cached)) == 4
+    assert list(cached.prefix.iterdir()) == [], "it takes no room until the next try"
 
 
 def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
@@ -44,6 +45,17 @@ MANAGERS: Mapping[str, Callable[[Work, Path], Lock]] = {
 def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix, work = work.path("prefix"), asked(work)
+    try:
+        _build_healed(work, prefix)
+    except HubdError:
+        # The next try may be in hours, and on a full disk the others wait for this room.
+        with contextlib.suppress(HubdError, OSError):  # what the build failed at is what there is to tell
+            _empty(prefix)
+        raise
+
+
+def _build_healed(work: Work, prefix: Path) -> None:
+    """Build, and once more where damaged packages were taken out of the cache. Raises HubdError with the manager's reason."""
     look: Callable[[Work, Path], None] = damage.look
     again = False
     while True:
@@ -69,8 +81,7 @@ def _no_look(work: Work, prefix: Path) -> None:
 
 
 def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
-    for name in files.children(prefix):
-        files.clear(prefix / name)
+    _empty(prefix)
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         look(work, prefix)
@@ -89,6 +100,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     # The mark is there after a power cut; so must be what it stands for.
     files.sync_all()
     _mark(work, prefix, variables, sealed)
+
+
+def _empty(prefix: Path) -> None:
+    for name in files.children(prefix):
+        files.clear(prefix / name)
 
 
 @contextmanager

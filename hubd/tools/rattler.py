@@ -26,6 +26,7 @@ _TREE_SIGNS = re.compile("[│├└─]+")
 _NO_CHANNEL = re.compile(r"could not find subdir|\((?:401|404|410)\b[^()]*\) for url \([^()]*/repodata")
 _NETWORK = ("error sending request", "HTTP status", "dns error", "error decoding response", "timed out")
 
+_URL = re.compile(r"for url \(([^()\s]+)\)")
 # It unpacks while a file comes, and so meets the end of one that is cut off before it has a checksum to compare.
 _CUT_OFF = ("Invalid checksum", "the stream may have been truncated")
 
@@ -83,7 +84,10 @@ def _of_network(kind: str, text: str) -> HubdError | None:
         return no_such_channel(_ends(text))
     if kind == "GatewayError" or any(word in text for word in _NETWORK):
         fix = "Check the channel's address and the network; hubd tries again by itself."
-        return HubdError("a channel cannot be reached", why=_ends(text), fix=fix, retry=True)
+        # Where the network itself is gone, the address is in between.
+        url, why = _URL.search(text), _ends(text)
+        why = f"{url[1]}: {why}" if url and url[1] not in why else why
+        return HubdError("a channel cannot be reached", why=why, fix=fix, retry=True)
     return None
 
 
