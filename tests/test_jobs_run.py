@@ -419,6 +419,18 @@ def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: R
     assert not rig.is_marked
 
 
+def test_what_rattler_began_to_unpack_is_gone_when_it_fails(rig: Rig) -> None:
+    begun = rig.cache / "rattler/pkgs/.numpy-2-0abcdef"
+
+    def fails(argv: tuple[str, ...]) -> str:
+        begun.mkdir(parents=True)
+        return json.dumps({"failed": "InstallerError", "text": "No space left on device (os error 28)"})
+
+    rig.commands.answers[RATTLER] = fails
+    assert rig.run(manager="rattler") == 1
+    assert (rig.told["what"], begun.exists()) == ("the disk is full", False)
+
+
 CONDA = ("/opt/hub/conda/bin/conda",)
 MODULE = "lib/python3.12/site-packages/a.py"
 
