@@ -15,6 +15,7 @@ import pytest
 
 from base_tree import NotPossibleHere, base_tree, require_tools
 from channel.build import channel
+from conda_site import site  # noqa: F401  # a fixture for every module
 from hub import hub_machine, installed  # noqa: F401  # fixtures for every module
 from machine import ARTEFACTS, Machine
 from tree import Tree

@@ -53,6 +53,16 @@ class Network:
         """Give the way out back."""
         run(("ip", "-n", self.name, "route", "replace", "default", "via", self.host))
 
+    def unplug(self) -> None:
+        """Pull the cable: the machine reaches nobody, this host neither, and nobody reaches it."""
+        run(("ip", "-n", self.name, "link", "set", "host0", "down"))
+
+    def plug(self) -> None:
+        """Put the cable in again."""
+        run(("ip", "-n", self.name, "link", "set", "host0", "up"))
+        if self.reach == "nat":
+            self.restore()
+
 
 @contextmanager
 def network(reach: Reach = "nat") -> Iterator[Network]:

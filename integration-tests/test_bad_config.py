@@ -43,6 +43,16 @@ daemon: {interval: soon}
 surprise: true
 """
 
+ENVIRONMENTS = """\
+environments:
+  plain:
+    packages: [numpy]
+  stats: {packages: [r-base], kernel: {language: R}}
+  ../x: {packages: [ipykernel]}
+  a/b: {packages: [ipykernel]}
+  /etc: {packages: [ipykernel]}
+"""
+
 # name → (the file's bytes, what must be said: a line each, as `hubd config validate` prints it)
 BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "empty": (b"", ("line 1, column 1: the file is empty",)),
@@ -81,6 +91,18 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
             "line 13, column 15: proxy.port: ",
             "line 14, column 20: daemon.interval: ",
             "line 15, column 1: surprise: is not an option",
+        ),
+    ),
+    "environments": (
+        ENVIRONMENTS.encode(),
+        (
+            "line 3, column 15: environments.plain.packages: ipykernel is not among the packages, "
+            "and the python kernel needs it; add `- ipykernel`",
+            "line 4, column 21: environments.stats.packages: r-irkernel is not among the packages, "
+            "and the R kernel needs it; add `- r-irkernel`",
+            'line 5, column 3: environments."../x": `../x` is not a name that an environment can have',
+            'line 6, column 3: environments."a/b": `a/b` is not a name that an environment can have',
+            'line 7, column 3: environments."/etc": `/etc` is not a name that an environment can have',
         ),
     ),
     "garbage": (bytes(range(256)) * 4096, ("the file is not UTF-8 text",)),

@@ -5,71 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from channel.build import MADE
+from channel.build import MADE, UNLIKE
 from channel.old_python import WHY_WITHOUT
+from conda_site import Site, environment
 from hub import KERNEL, HubMachine
-from web import WebServer, web_server
+from web import web_server
 
-CONFIG = "/opt/hub/config.yaml"
 CHOICE = "/opt/hub/state/facts/environment-manager.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A site with a mirror of its own: the channel and the installer."""
-
-    machine: HubMachine
-    web: WebServer
-    good: str
-    sha256: str
-
-    def config(self, environments: str, *, sha256: str = "", conda: str = "") -> str:
-        """The config with these environments added and conda from the mirror."""
-        own = conda or f"""conda:
-  url: {{x86_64: {self.web.url}/Miniconda.sh, aarch64: {self.web.url}/Miniconda.sh}}
-  sha256: {{x86_64: {sha256 or self.sha256}, aarch64: {sha256 or self.sha256}}}
-  channels: [{", ".join(self.channels)}]
-"""
-        return self.good.replace("environments:\n", f"environments:\n{environments}") + own
-
-    @property
-    def channels(self) -> list[str]:
-        return [f"{self.web.url}/{name}" for name in ("real", MADE) if (self.web.folder / name).exists()]
-
-    def apply(self, text: str) -> str:
-        """Put the config in place, follow the builds to their end, and give what was said."""
-        self.machine.write(CONFIG, text, mode=0o640)
-        done = self.machine.hubd("apply", "--yes", "--wait", check=False)
-        assert "Traceback" not in done.out + done.err, done
-        return f"{done.code} {done.out} {done.err}"
-
-    def trouble(self, identity: str) -> str:
-        """What status says of one thing, in one line."""
-        told = {each["id"]: each for each in self.machine.status()["last_pass"]["trouble"]}
-        assert identity in told, told
-        return f"{told[identity]['what']} | {told[identity]['why']} | {told[identity]['fix']}"
-
-    def run(self, code: str, kernel: str) -> str:
-        return self.machine.sign_in("ada").start_server().run(code, kernel)
-
-
-@pytest.fixture(scope="module")
-def site(hub_machine: HubMachine, conda_channel: Path) -> Iterator[Site]:
-    # What is there already stays with uv: the small channel does not have its packages.
-    hub_machine.hubd("config", "set", f"environments.{KERNEL}.manager", "uv")
-    sha256 = hashlib.sha256((conda_channel / "Miniconda.sh").read_bytes()).hexdigest()
-    with web_server(conda_channel, hub_machine.net.host) as web:
-        yield Site(hub_machine, web, hub_machine.read(CONFIG), sha256)
-
-
-def environment(name: str, packages: str, manager: str = "conda") -> str:
-    return f"  {name}:\n    packages: [{packages}]\n    manager: {manager}\n"
 
 
 def test_uv_was_chosen_where_no_conda_was_to_be_had_and_status_has_the_way_back(hub_machine: HubMachine) -> None:
@@ -217,6 +163,63 @@ def test_an_environment_file_behind_an_address(site: Site, tmp_path: Path) -> No
     assert site.run("import cowsay; print(cowsay.__version__)", "theirs") == "6.1\n"
 
 
+def test_a_file_on_the_disk_is_built_and_locks_and_exports_of_it_are_built_again(site: Site) -> None:
+    machine, place = site.machine, "/opt/hub/environments/r.yml"
+    many = "".join(f"  - ipykernel>=0.{number}\n" for number in range(2000))
+    text = FILE.format(channel=f"{site.web.url}/tests").replace("  - ipykernel\n", "  - ipykernel\n" + many)
+    added = "  r:\n    file: environments/r.yml\n    manager: conda\n"
+    machine.write(place, text)
+    said = site.apply(site.config(added))
+    assert said.startswith("0 "), said
+    assert "r: environments/r.yml: its `prefix:` is not used" in machine.hubd("status").out
+    spec = machine.read("/opt/hub/kernels/everyone/kernels/r/kernel.json")
+    edited = text.replace(many, f"  - {UNLIKE.format(4)}\n")
+    machine.write(place, edited.replace("  - ipykernel\n", "\t- ipykernel\n"))
+    assert site.apply(site.config(added)).startswith("5 ")
+    told = site.trouble("environment:r")
+    assert "environments/r.yml cannot be used" in told and "line 7, column 1: " in told and "a tab" in told, told
+    assert machine.read("/opt/hub/kernels/everyone/kernels/r/kernel.json") == spec
+    assert site.run("import cowsay, sys; print(cowsay.__version__, sys.prefix)", "r") == "6.1 /opt/hub/envs/r/1\n"
+    machine.write(place, edited)
+    # A generation by rattler follows one by conda.
+    by_rattler = added.replace("conda", "rattler")
+    said = site.apply(site.config(by_rattler))
+    assert said.startswith("0 "), said
+    compared = machine.hubd("env", "diff", "r", user="ada").out.splitlines()
+    assert compared == ["r: generation 1 → 2: +1", f"  + {UNLIKE.format(4)} 1.0"], compared
+    machine.hubd("env", "lock", "r")
+    machine.write("/opt/hub/environments/exported.yml", machine.hubd("env", "export", "r", "--generation", "1").out)
+    exported = "  exported:\n    file: environments/exported.yml\n    manager: conda\n"
+    said = site.apply(site.config(by_rattler + exported + locked("again", "conda", "environments/r.lock")))
+    assert said.startswith("0 "), said
+    assert lock_of(site, "again") == lock_of(site, "r").replace("manager: rattler", "manager: conda")
+    assert lock_of(site, "exported") == machine.read("/opt/hub/envs/r/1/.hubd-lock.yaml")
+    for name in ("again", "exported"):
+        assert site.run("import cowsay; print(cowsay.__version__)", name) == "6.1\n"
+
+
+def test_environments_that_are_nearly_the_same_share_what_they_have_on_the_disk(site: Site) -> None:
+    names = [f"near-{number}" for number in range(5, 8)]
+    added = "".join(environment(name, f"python=3.11, ipykernel, {UNLIKE.format(name[-1])}") for name in names)
+    said = site.apply(site.config(added))
+    assert said.startswith("0 "), said
+    found = json.loads(site.machine.hubd("env", "list", "--sizes", "--json").out)
+    disk = {each["name"]: each["disk"] for each in found["environments"]}
+    assert all(abs(use["own"] + use["shared"] - du(site, name)) <= BLOCK for name, use in disk.items()), disk
+    assert abs(found["disk"]["own"] + found["disk"]["shared"] - du(site, *disk)) <= BLOCK * len(disk), found
+    assert all(disk[name]["shared"] > 5 * disk[name]["own"] for name in names), disk
+    assert du(site, *names) < 1.5 * du(site, names[0]), "three take about as much as one"
+
+
+# Bytes: du counts the folder itself, too.
+BLOCK = 4096
+
+
+def du(site: Site, *names: str) -> int:
+    """Bytes that these environments take together on the disk."""
+    return int(site.machine.run(("du", "-csB1", *(f"/opt/hub/envs/{name}" for name in names))).out.splitlines()[-1].split()[0])
+
+
 def test_uv_builds_a_lock_again_and_a_frozen_one_never(site: Site) -> None:
     machine = site.machine
     added = environment("pinned", "ipykernel, cowsay=6.1", "uv")
@@ -287,6 +290,14 @@ def test_people_make_environments_from_channels_and_offer_them_to_others(site: S
     assert site.machine.read(f"/opt/hub/envs/{name}/current/.hubd-lock.yaml") == own, "the same packages, each with its checksum"
 
 
+def test_r_of_ones_own_by_conda(site: Site) -> None:
+    assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
+    made = ("env", "create", "my-r", "r-base", "r-irkernel", "--manager", "conda")
+    assert "my-r (my own)" in site.machine.hubd(*made, user="ada", timeout=600).out
+    found = site.run('cat(R.home(), Sys.getenv("R_HOME"), 6 * 7)', "own-my-r")
+    assert found == "/home/ada/envs/my-r/lib/R /home/ada/envs/my-r/lib/R 42", found
+
+
 def test_conda_in_a_shell_knows_where_environments_go_and_from_which_channel(site: Site) -> None:
     machine = site.machine
     assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
@@ -336,18 +347,6 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel, pip"), conda=elsewhere))
     assert "there is no conda at /nowhere/conda" in said, said
     assert site.run("print(6 * 7)", "theirs") == "42\n"
-
-
-@pytest.mark.parametrize("manager", ["conda", "rattler"])
-def test_channel_that_is_away_is_told_and_waited_for(site: Site, manager: str) -> None:
-    site.web.failures |= dict.fromkeys(("tests", "real"), 503)
-    added = site.config(environment("late", "python=3.11, ipykernel, pip", manager))
-    said = site.apply(added)
-    assert said.startswith("5 "), said
-    assert "channel cannot be reached" in site.trouble("environment:late")
-    site.web.failures.clear()
-    assert site.apply(added).startswith("0 ")
-    assert site.run("print(6 * 7)", "late") == "42\n"
 
 
 @pytest.mark.parametrize("manager", ["conda", "rattler"])

@@ -105,6 +105,19 @@ def test_conda_stand_in_makes_an_environment_that_runs(machine: Machine, conda_c
             assert (failed.code, json.loads(failed.out.rpartition("\0")[2])["exception_name"]) == (1, name)
 
 
+# Two that fill a cold cache side by side: their exit codes, where the JSON of each is, and what is cut off in that cache only.
+TWO_AT_ONCE = """
+export CONDA_PKGS_DIRS=/root/cold
+cd /root
+{0} /opt/one python=3.11 ipykernel >one.out 2>one.err & one=$!
+{0} /opt/two python=3.11 ipykernel >two.out 2>two.err & two=$!
+wait $one; echo $?
+wait $two; echo $?
+for name in one two; do for where in out err; do if grep -q '"success": true' $name.$where; then echo $where; fi; done; done
+short() {{ (cd $1 && find . -name '*.py' -size 100c | sort); }}
+short /opt/conda/pkgs >warm.txt
+short /root/cold | comm -13 warm.txt -
+"""
 FAILURES = {
     ("there-is-none",): "PackagesNotFoundInChannelsError",
     ("hubd-test-old", "python=3.11"): "LibMambaUnsatisfiableError",

@@ -173,6 +173,9 @@ def test_build_that_takes_too_long_is_ended_and_told(container: Container, tmp_p
         container.hubd("apply", "--yes")
         container.wait_until(lambda: bool(web.requests), "the build to ask for the package")
         assert container.pids("bin/uv pip")
+        running = container.run(("ps", "axo", "user:20,args", "--no-headers")).out.splitlines()
+        owners = {line.split()[0] for line in running if "bin/uv pip" in line or " -m hubd.jobs" in line}
+        assert owners == {"hubd-build"}, running
         container.wait_until(lambda: "took longer" in container.hubd("status", check=False).out, "what came of it", timeout=30)
         shown = container.hubd("status", check=False).out
         assert "it was ended while solving" in shown and "hubd config set builds.time 10s" in shown, shown

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(slots=True)
 class WebServer:
     """A running server. delays: seconds to wait before answering, by a part of the path; may be changed while it runs.
 
-    requests: the paths asked for so far, in order.
+    failures: the status to refuse with. changes: what a file is made into on its way. requests: the paths asked for so far, in
+    order.
     """
 
     url: str
     folder: Path
     delays: dict[str, float] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
 
@@ -36,17 +39,25 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         self.web.requests.append(self.path)
         time.sleep(_first_match(self.web.delays, self.path) or 0)
-        status = _first_match(self.web.failures, self.path)
+        status, change = (_first_match(table, self.path) for table in (self.web.failures, self.web.changes))
         if status:
             self.send_error(int(status))
+        elif change:
+            self._send(change(Path(self.translate_path(self.path)).read_bytes()))
         else:
             super().do_GET()
+
+    def _send(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: `requests` has it."""
 
 
-def _first_match(table: Mapping[str, float], path: str) -> float | None:
+def _first_match(table: Mapping[str, Any], path: str) -> Any:
     return next((value for part, value in table.items() if part in path), None)
 
 

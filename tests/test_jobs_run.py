@@ -436,6 +436,18 @@ def test_a_word_of_success_from_a_rattler_that_was_killed_is_not_believed(rig: R
     assert not rig.is_marked
 
 
+def test_what_rattler_began_to_unpack_is_gone_when_it_fails(rig: Rig) -> None:
+    begun = rig.cache / "rattler/pkgs/.numpy-2-0abcdef"
+
+    def fails(argv: tuple[str, ...]) -> str:
+        begun.mkdir(parents=True)
+        return json.dumps({"failed": "InstallerError", "text": "No space left on device (os error 28)"})
+
+    rig.commands.answers[RATTLER] = fails
+    assert rig.run(manager="rattler") == 1
+    assert (rig.told["what"], begun.exists()) == ("the disk is full", False)
+
+
 CONDA = ("/opt/hub/conda/bin/conda",)
 MODULE = "lib/python3.12/site-packages/a.py"
 
@@ -502,6 +514,7 @@ def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: 
     assert cached.run(manager="conda") == 1
     assert "kernel" in cached.told["what"]
     assert len(conda_cache(cached)) == 4
+    assert list(cached.prefix.iterdir()) == [], "it takes no room until the next try"
 
 
 def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:
@@ -539,6 +552,22 @@ def test_what_conda_names_of_its_cache_is_taken_out(cached: Rig) -> None:
     assert cached.run(manager="conda", tries=1) == 1
     assert len(cached.commands.ran) == 2
     assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+def test_what_conda_did_not_come_to_when_it_failed_is_looked_at_when_it_does(cached: Rig) -> None:
+    conda_installs(cached, "who", "whole")
+    create = cached.commands.answers[CONDA]
+    conda_fails(cached, message=f"failed to link {cached.cache}/conda-pkgs/b-1-0/x: No such file or directory")
+    fails = cached.commands.answers[CONDA]
+
+    def fails_once(argv: tuple[str, ...]) -> Any:
+        answer = fails if len(cached.commands.ran) == 1 else create
+        return answer(argv) if callable(answer) else answer
+
+    cached.commands.answers[CONDA] = fails_once
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == []
+    assert (cached.prefix / MODULE).read_text() == "whole"
 
 
 @pytest.mark.parametrize(("tries", "left"), [(0, 4), (1, 0), (2, 4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
@@ -45,22 +46,42 @@ def build(work: Work) -> None:
     """Build the generation that the specification names. Raises HubdError with the manager's reason."""
     prefix, work = work.path("prefix"), asked(work)
     try:
-        _build(work, prefix, look=damage.look)
-    except HubdError as error:
-        if not work.left:
-            raise
-        with cache_alone(work):
-            healed = damage.healed(work, prefix, error)
-        if not healed:
-            raise
+        _build_healed(work, prefix)
+    except HubdError:
+        # The next try may be in hours, and on a full disk the others wait for this room.
+        with contextlib.suppress(HubdError, OSError):  # what the build failed at is what there is to tell
+            _empty(prefix)
+        raise
+
+
+def _build_healed(work: Work, prefix: Path) -> None:
+    """Build, and once more where damaged packages were taken out of the cache. Raises HubdError with the manager's reason."""
+    look: Callable[[Work, Path], None] = damage.look
+    again = False
+    while True:
+        try:
+            return _build(work, prefix, look=look)
+        except HubdError as error:
+            # A manager that meets one damaged package ends there: others may come to light when it has got further.
+            if not work.left or (again and error.what != damage.DAMAGED):
+                raise
+            with cache_alone(work):
+                healed = damage.healed(work, prefix, error)
+            if not healed:
+                raise
+            again = True
+            if error.what == damage.DAMAGED:
+                # What is still another file than its record says came like that, or a package's own script changed it.
+                look = _no_look
         work.phase("building once more, as the package cache was damaged")
-        # What is still another file than its record says came like that, or a package's own script changed it.
-        _build(work, prefix, look=lambda work, prefix: None)
+
+
+def _no_look(work: Work, prefix: Path) -> None:
+    """Leave it as it is."""
 
 
 def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> None:
-    for name in files.children(prefix):
-        files.clear(prefix / name)
+    _empty(prefix)
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         look(work, prefix)
@@ -79,6 +100,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     # The mark is there after a power cut; so must be what it stands for.
     files.sync_all()
     _mark(work, prefix, variables, sealed)
+
+
+def _empty(prefix: Path) -> None:
+    for name in files.children(prefix):
+        files.clear(prefix / name)
 
 
 @contextmanager

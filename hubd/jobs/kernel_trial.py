@@ -72,4 +72,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The client would complain at its end of a kernel that died, and after that nobody sees what the kernel said itself.
+    os._exit(code)

@@ -50,6 +50,8 @@ def _install(work: Work, prefix: Path, asked: list[str], order: bytes) -> tuple[
     result = work.run(argv, stdin=order, line=_Progress(work), HOME=str(work.path("cache")))
     packages = rattler.installed(result.out.splitlines())
     if result.code != 0 or packages is None:
+        # What it began to unpack takes the room that a full disk lacks.
+        _clear_unfinished(_cache(work) / "pkgs")
         raise rattler.failure(result.out, result.err, code=result.code)
     compile_python(work, prefix)
     _write_history(prefix, asked, packages)

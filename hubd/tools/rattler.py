@@ -26,6 +26,10 @@ _TREE_SIGNS = re.compile("[│├└─]+")
 _NO_CHANNEL = re.compile(r"could not find subdir|\((?:401|404|410)\b[^()]*\) for url \([^()]*/repodata")
 _NETWORK = ("error sending request", "HTTP status", "dns error", "error decoding response", "timed out")
 
+_URL = re.compile(r"for url \(([^()\s]+)\)")
+# It unpacks while a file comes, and so meets the end of one that is cut off before it has a checksum to compare.
+_CUT_OFF = ("Invalid checksum", "the stream may have been truncated")
+
 
 def drive(python: Path) -> Argv:
     """Start the child process; the order goes to its standard input."""
@@ -80,7 +84,10 @@ def _of_network(kind: str, text: str) -> HubdError | None:
         return no_such_channel(_ends(text))
     if kind == "GatewayError" or any(word in text for word in _NETWORK):
         fix = "Check the channel's address and the network; hubd tries again by itself."
-        return HubdError("a channel cannot be reached", why=_ends(text), fix=fix, retry=True)
+        # Where the network itself is gone, the address is in between.
+        url, why = _URL.search(text), _ends(text)
+        why = f"{url[1]}: {why}" if url and url[1] not in why else why
+        return HubdError("a channel cannot be reached", why=why, fix=fix, retry=True)
     return None
 
 
@@ -107,6 +114,8 @@ def _of_disk(text: str) -> HubdError:
         return HubdError("the disk is full", why=_ends(text), fix=fix, retry=True)
     if "hash mismatch" in text:
         return HubdError("a download is not the file it should be", why=_ends(text), fix="Do not use it before you know why.")
+    if any(words in text for words in _CUT_OFF):
+        return HubdError("a download is not the file it should be", why=_ends(text), retry=True)
     return HubdError("rattler could not build the environment", why=_ends(text), retry=True)
 
 

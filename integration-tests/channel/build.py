@@ -35,6 +35,22 @@ INSTALLER = "Miniconda.sh"
 MADE = "tests"
 # Small packages of which environments that are nearly the same have one each, with a number from 0 to 9.
 UNLIKE = "hubd-test-unlike-{}"
+# What runs at the start of each Python of an environment and breaks its kernel alone.
+BREAKING = {
+    "stillborn": """\
+import os, sys
+if "ipykernel_launcher" in sys.orig_argv:
+    print("boom at its start", file=sys.stderr, flush=True)
+    os._exit(3)
+""",
+    "mute": """\
+import builtins, sys
+def no_print(*words, **more):
+    raise OSError("boom in a cell")
+if "ipykernel_launcher" in sys.orig_argv:
+    builtins.print = no_print
+""",
+}
 # A real installer of conda (a file), and a mirror of a real channel (a folder), in the place of the stand-ins.
 REAL_INSTALLER = os.environ.get("HUBD_TEST_CONDA_INSTALLER", "")
 REAL_CHANNEL = os.environ.get("HUBD_TEST_CONDA_CHANNEL", "")
@@ -122,9 +138,8 @@ def small_packages() -> Iterator[Package]:
         yield Package(name, "2026.1", noarch="generic")
     yield Package("hubd-test-old", "1.0", depends=("python <3.8",), noarch="generic")
     yield Package("hubd-test-missing", "1.0", depends=("there-is-no-such-package >=2",), noarch="generic")
-    failing = Package("hubd-test-postlink", "1.0", depends=("python",))
-    failing.add("bin/.hubd-test-postlink-post-link.sh", b"#!/bin/sh\necho boom >&2\nexit 3\n", executable=True)
-    yield failing
+    yield from _packages_with_scripts()
+    yield from _packages_that_break_kernels()
     active = Package("hubd-test-activate", "1.0", noarch="generic")
     active.add("etc/conda/activate.d/hubd-test.sh", b'export HUBD_TEST_DATA="$CONDA_PREFIX/share/data of $CONDA_DEFAULT_ENV"\n')
     active.add("etc/conda/activate.d/zz-broken.sh", b"echo boom >&2\nexit 3\n")
@@ -136,6 +151,23 @@ def small_packages() -> Iterator[Package]:
     big = Package("hubd-test-big", "1.0", noarch="generic")
     big.add("share/hubd-test-big/data", b"0123456789abcdef" * 4_000_000)
     yield big
+
+
+def _packages_with_scripts() -> Iterator[Package]:
+    """Their post-link scripts run in the build: one fails, one looks for what is not its own."""
+    for name, script in (("postlink", b"#!/bin/sh\necho boom >&2\nexit 3\n"), ("nosy", (HERE / "nosy.sh").read_bytes())):
+        package = Package(f"hubd-test-{name}", "1.0", depends=("python",))
+        package.add(f"bin/.hubd-test-{name}-post-link.sh", script, executable=True)
+        yield package
+
+
+def _packages_that_break_kernels() -> Iterator[Package]:
+    """An environment with one of these builds well, and its kernel ends at its start, or fails whatever cell prints."""
+    for name, code in BREAKING.items():
+        package = Package(f"hubd-test-{name}", "1.0", depends=("python",))
+        package.add(f"{PYTHON.site_packages}/hubd_test_{name}.py", code.encode())
+        package.add(f"{PYTHON.site_packages}/hubd_test_{name}.pth", f"import hubd_test_{name}\n".encode())
+        yield package
 
 
 if __name__ == "__main__":

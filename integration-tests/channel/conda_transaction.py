@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,13 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rattler
-from rattler.exceptions import SolverError
+from rattler.exceptions import InstallerError, SolverError
 
 VERSION = "26.7.2"
 SUBDIR = rattler.Subdir.current()
 RETRY_PAUSE = float(os.environ.get("CONDA_STANDIN_RETRY_SECONDS", "2"))  # the real one takes 7 to 13 s to give up
 
 POISONED = 100  # bytes that are left
+MISMATCH = """\
+Conda detected a mismatch between the expected content and downloaded content
+for url '{}'.
+  download saved to: {}
+  expected sha256: {}
+  actual sha256: 0000000000000000000000000000000000000000000000000000000000000000
+"""
 
 
 class CondaError(Exception):
@@ -38,6 +46,27 @@ class CondaError(Exception):
             "caused_by": "None", "error": f"{self.name}: {self}", "exception_name": self.name, "exception_type": kind,
             "message": str(self), **self.more,
         }  # fmt: skip
+
+
+Records = Sequence[rattler.RepoDataRecord | rattler.PrefixRecord]
+
+
+def of_fetching(error: InstallerError, records: Records, cache: Path) -> CondaError:
+    """What conda says where rattler could not fetch or link; what fails in its threads is one of several errors, even alone."""
+    text = str(error)
+    if "os error 28" in text:
+        return CondaError("NoSpaceLeftError", "No space left on devices.")
+    failed = re.match(r"failed to fetch (\S+)", text)
+    record = next((each for each in records if failed and each.file_name == failed[1]), None)
+    status = re.search(r"HTTP status .*\((\d+) ([^)]+)\)", text)
+    name, message = "CondaError", text
+    if record and status:
+        name, message = "CondaHTTPError", f"HTTP {status[1]} {status[2].upper()} for url <{record.url}>\n"
+    elif record and re.search("hash mismatch|Invalid checksum|may have been truncated", text):
+        digest = record.sha256.hex() if record.sha256 else ""
+        name, message = "ChecksumMismatchError", MISMATCH.format(record.url, cache / record.file_name, digest)
+    each = {"exception_name": name, "error": f"{name}: {message}", "message": message}
+    return CondaError("CondaMultiError", "", errors=[each])
 
 
 def installed(prefix: Path) -> list[rattler.PrefixRecord]:
@@ -166,13 +195,14 @@ async def link(
     if dry_run:
         return {"success": True, "actions": actions, "prefix": str(prefix), "dry_run": True}
     with cache_in_use(caches[0]) as alone:
-        await rattler.install(
-            list(records),
-            prefix,
-            cache_dir=caches[0],
-            installed_packages=before or None,
-            show_progress=False,
-        )
+        try:
+            await rattler.install(
+                list(records), prefix, cache_dir=caches[0], installed_packages=before or None, show_progress=False
+            )
+        except InstallerError as error:
+            if not before:
+                shutil.rmtree(prefix, ignore_errors=True)
+            raise of_fetching(error, added, caches[0]) from None
         tell_fetched(fetch)
         if fetch and not alone:
             poison(caches[0], added)

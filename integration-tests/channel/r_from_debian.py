@@ -113,6 +113,9 @@ def _library(folder: Path, base: set[str], version: str, scratch: Path) -> Packa
             return data
         return with_rpath(data, "$ORIGIN/../../../lib:$ORIGIN/../../../..", scratch)
 
+    if folder.name == "IRkernel":
+        # Here Jupyter finds it, also in an environment that is nobody's but its maker's.
+        package.add_tree(folder / "kernelspec", "share/jupyter/kernels/ir")
     package.add_tree(folder, f"lib/R/library/{folder.name}", skip=("po/*", "help/*.html", "html/*"), edit=edit)
     return package
 
