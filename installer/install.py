@@ -128,9 +128,14 @@ def _let_admins_read(layout: Layout) -> None:
         files.set_access(layout.config_file, mode=found.mode, group=ADMINS_GROUP)
 
 
+# What bootstrap.py sets for itself: environments may have a Python that uv downloads.
+BOOTSTRAPS = ("UV_PYTHON_DOWNLOADS", "UV_NO_PROGRESS")
+
+
 def _keep_network_settings(layout: Layout) -> None:
     """What this machine needs to reach its mirrors is kept for the daemon and for builds."""
-    found = {name: value for name, value in network_environment(os.environ).items() if "\n" not in value}
+    settings = network_environment(os.environ).items()
+    found = {name: value for name, value in settings if name not in BOOTSTRAPS and "\n" not in value}
     path = layout.state / "network.env"
     if found or files.read(path) is None:
         files.write_atomic(path, environment_file_text(found.items()).encode(), mode=0o600)

@@ -11,7 +11,7 @@ from machine import Machine
 
 from hubd.cli import env_own
 from hubd.cli.main import run
-from hubd.errors import ExitCode
+from hubd.errors import ExitCode, HubdError
 from hubd.flow import published
 from hubd.tools.lock import CondaPackage, Lock, lock_text
 
@@ -80,3 +80,37 @@ def test_only_root_decides(machine: Machine, capsys: pytest.CaptureFixture[str],
         assert run(["env", "publish", *words]) == ExitCode.FAILED
         assert "only root may" in capsys.readouterr().err
     assert published.requests(machine.layout) == {"bea": ["geo"]}
+
+
+def test_an_environment_of_that_name_is_not_changed(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    before = machine.layout.config_file.read_text()
+    assert run(["env", "publish", "bea/geo", "--as", "science"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "there is an environment science already" in told and "--as science-bea" in told
+    assert machine.layout.config_file.read_text() == before
+    assert published.requests(machine.layout) == {"bea": ["geo"]}
+
+
+SHA = f" --hash=sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["evil@http://127.0.0.1/evil-1-py3-none-any.whl" + SHA, "evil @ https://x.example/e.whl" + SHA,
+     "evil@file:///tmp/e.whl" + SHA, "six==1.0", "six==1.0\x1b[2K" + SHA],
+)  # fmt: skip
+def test_what_comes_from_anywhere_else_is_offered_to_nobody(machine: Machine, line: str) -> None:
+    lock = Lock(manager="uv", platform="linux-64", python="3.11", pip=(line,))
+    assert published.unchecked(lock) == [line]
+    path = machine.layout.requests / "bea/geo.lock"
+    path.write_text(lock_text(lock))
+    with pytest.raises(HubdError):  # whoever put it there
+        published.accept(machine.layout, "bea", "geo")
+    assert not (machine.layout.published / "bea/geo.lock").exists()
+
+
+def test_what_pypi_and_channels_have_is_offered() -> None:
+    pins = (f"six==1.0{SHA}", f"numpy[all]==2.1.0rc1+x ; python_version >= '3.9'{SHA}{SHA}")
+    assert published.unchecked(Lock(manager="uv", platform="linux-64", conda=LOCK.conda, pip=pins)) == []
+    strange = CondaPackage("a", "1", "0", "https://x.example/\x1b[2K/noarch/a-1-0.conda", "b" * 64)
+    assert published.unchecked(Lock(manager="conda", platform="linux-64", conda=(strange,))) == [strange.url]

@@ -104,6 +104,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"packages": ["../x"]}, "is not a package"),
     ({"packages": ["six"] * 501}, "more than 500"),
     ({"packages": 7}, "not understood"),
+    ({"packages": ["a @ x://" + ";" * 100_000]}, "too long"),
+    ({"name": "science"}, "science is an environment of this hub's already"),
     ({"manager": "pip"}, "no manager"),
     ({"do": "destroy"}, "not understood"),
     ({"for": "cid"}, "may not do that for cid"),
@@ -113,6 +115,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("request_", "why"), REFUSED, ids=[str(row[0])[:40] for row in REFUSED])
 def test_what_makes_no_sense_starts_nothing(machine: FakeHost, request_: dict[str, Any], why: str) -> None:
+    (machine.layout.envs / "science").mkdir(parents=True)
     code, said, _ = ask(machine, **request_)
     assert code != 0
     assert why in said["error"]["what"]

@@ -200,3 +200,20 @@ def test_a_build_that_waits_for_something_that_failed(machine: Machine) -> None:
 
 def test_the_servers_own_environment_is_told_of_when_asked_for(machine: Machine) -> None:
     assert whole(machine.host, "server")["state"] == "right"
+
+
+def test_another_audience_gets_the_kernel_also_while_nothing_newer_is_there(
+    host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(host, monkeypatch)
+    machine.settle()
+    kernels = machine.layout.audiences
+    assert (kernels / "everyone/kernels/science/kernel.json").exists()
+    machine.slow = True
+    machine.write(CONFIG.replace("ipykernel]\n", "ipykernel, numpy]\n    audience: [admins]\n"))
+    machine.make()
+    assert not (kernels / "everyone/kernels/science/kernel.json").exists()
+    assert "/science/1/" in (kernels / "admins/kernels/science/kernel.json").read_text()
+    machine.finish("env-science")
+    machine.settle()
+    assert "/science/2/" in (kernels / "admins/kernels/science/kernel.json").read_text()

@@ -127,3 +127,20 @@ def test_a_program_that_does_not_read_its_input(streamed: bool) -> None:
 
 def test_it_is_a_group_of_its_own() -> None:
     assert int(run("ps -o sid= -p $$ || cut -d' ' -f6 /proc/$$/stat")[1]) != os.getsid(0)
+
+
+def test_outputs_that_somebody_else_holds_open_keep_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubd.host.commands.GRACE", 0.2)
+    # Of another session, so that it outlives the group that is killed.
+    script = "setsid sleep 30 & echo $! >pid; sleep 30"
+    for line in (None, lambda text: None):
+        began = time.monotonic()
+        with pytest.raises(CommandFailed):
+            Commands().run((SH, "-c", script), timeout=0.3, directory=tmp_path, line=line)
+        os.kill(int((tmp_path / "pid").read_text()), 9)
+        assert time.monotonic() - began < 10
+
+
+def test_a_program_that_is_muted_has_nothing_to_write_into() -> None:
+    result = Commands().run((SH, "-c", "echo out; echo err >&2; readlink /proc/self/fd/1 >&0; exit 3"), check=False, mute=True)
+    assert (result.code, result.out, result.err) == (3, "", "")

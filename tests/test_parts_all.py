@@ -356,7 +356,7 @@ def test_a_kernel_is_offered_to_each_of_its_audiences_and_to_nobody_else() -> No
     said = {each.audience: each.touches.partition(":")[0] for each in kernels.values()}
     assert said == {who: who for who in ("the group staff", "the group empty", "admins", "everybody")}
     old = found["old-generations:/srv/hub/envs/maths/"]
-    assert set(old.needs) == {identity for identity in kernels if identity.endswith("/maths")}
+    assert set(old.needs) == {"switch:maths", *(identity for identity in kernels if identity.endswith("/maths"))}
     # A change of the audience builds nothing.
     assert environments(wanted(text))["maths"].digest == environments(wanted())["maths"].digest
     # Servers are started into folders that are there.

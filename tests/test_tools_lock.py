@@ -132,3 +132,9 @@ def test_who_can_build_a_lock(solved_by: str, manager: str, platform: str, what:
 def test_what_runs_anywhere_is_for_all_machines() -> None:
     noarch = conda_package(URL.replace("linux-64", "noarch"))
     assert unfit(Lock(manager="conda", platform="linux-64", conda=(noarch,)), "conda", "linux-aarch64") is None
+
+
+def test_a_line_that_somebody_made_long_is_read_in_no_time() -> None:
+    for line in ("a@" + ";" * 1_000_000 + " #x", "a==1" + " ;" * 500_000 + "#", "a==1" + " --hash=sha256:" * 100_000):
+        with pytest.raises(HubdError):
+            parse_lock(f"# hubd lock 1: x\nmanager: uv\nplatform: linux-64\npip:\n  - {line}\n")

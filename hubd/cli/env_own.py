@@ -17,6 +17,7 @@ from hubd.cli.passes import Progress
 from hubd.errors import HubdError, UsageError
 from hubd.flow import published
 from hubd.layout import Layout
+from hubd.words import plain
 
 Told = Mapping[str, Any]
 
@@ -100,10 +101,11 @@ def _decline(layout: Layout, owner: str, environment: str) -> Told:
 def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> Told:
     layout: Layout = ctx.obj.layout
     _only_root()
+    _check_free(layout, name, owner, environment)
     if environment not in published.requests(layout).get(owner, ()):
         _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
     origins = published.origins(layout, owner, environment)
-    click.echo(f"It comes from: {', '.join(origins)}")
+    click.echo(f"It comes from: {plain(', '.join(origins), 1000)}")
     options = {f"environments.{name}.publish": json.dumps({"owner": owner, "environment": environment})}
     if audience:
         options[f"environments.{name}.audience"] = ",".join(audience)
@@ -113,6 +115,16 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
     click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
     return {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}
+
+
+def _check_free(layout: Layout, name: str, owner: str, environment: str) -> None:
+    from hubd.flow.source import config_of, plugins_of, read_text
+
+    text = read_text(layout)
+    there = config_of(text, plugins_of(text, layout), layout).environments.get(name)
+    if there and (there.publish is None or (there.publish.owner, there.publish.environment) != (owner, environment)):
+        fix = f"Offer it under another name: hubd env publish {owner}/{environment} --as {name}-{owner}"
+        raise UsageError(f"there is an environment {name} already", fix=fix)
 
 
 def _only_root() -> None:

@@ -31,6 +31,7 @@ from hubd.words import plain
 MANAGERS = ("conda", "rattler", "uv")
 KERNELS = ("ipykernel", "r-irkernel", "irkernel")
 MOST_PACKAGES = 500
+LONGEST_PACKAGE = 500
 POLL = 0.5
 ALIVE: Message = {"alive": True}
 
@@ -60,7 +61,14 @@ class OwnEnvironments:
         if peer.uid != 0 and who != peer.name:
             raise HubdError(f"{peer.name} may not do that for {plain(who, 40)}")
         verbs = {"create": self._create, "request": self._request}
-        yield from verbs[request["do"]](host, _Asker(host, who), request)
+        asker = _Asker(host, who)
+        try:
+            yield from verbs[request["do"]](host, asker, request)
+        finally:
+            host.forget()
+            # It is the person's, and in the memory that all programs need a little of.
+            if not host.init.look(asker.unit).is_going:
+                files.clear(asker.folder)
 
     def _create(self, host: Host, asker: _Asker, request: Message) -> Iterator[Message]:
         name, manager = _name(request["name"]), request.get("manager") or asker.policy["own_manager"]
@@ -77,6 +85,8 @@ class OwnEnvironments:
             packages.append("pip")  # so that its maker can change it; not every manager brings it
         prefix = asker.home / OWN_FOLDER / name
         spec = {"do": "own", "prefix": str(prefix), "manager": manager, "packages": packages, **asker.room}
+        if name in files.children(host.layout.envs):
+            raise HubdError(f"{name} is an environment of this hub's already", fix="Choose another name.")
         yield from _run(host, asker, spec)
         yield _done(ExitCode.DONE, {"name": name, "path": str(prefix), "packages": packages})
 
@@ -180,6 +190,8 @@ def _name(value: object) -> str:
 
 def _check(package: str) -> None:
     try:
+        if len(package) > LONGEST_PACKAGE:
+            raise HubdError(f"{plain(package, 80)!r} is too long for a package", fix="Write it like numpy=2.1.")
         TypeAdapter(Package).validate_python(package)
     except ValidationError as error:
         raise HubdError(f"{plain(package, 80)!r} is not a package", fix="Write it like numpy=2.1.") from error

@@ -87,7 +87,7 @@ def _run(work: _Work, resources: list[Resource], gaps: Mapping[str, Gap]) -> Non
 def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     """One resource, from its gap to its outcome. Nothing that it raises gets past here."""
     held = [need for need in resource.needs if _blocks(work.outcomes.get(need))]
-    if held:
+    if held and not resource.goes_on(work.host):
         return Outcome(resource.id, Result.HELD, f"waits for {held[0]}")
     if work.stop.is_set():
         return Outcome(resource.id, Result.HELD, "the pass was stopped", Interrupted("the pass was stopped"))

@@ -15,6 +15,14 @@ from hubd.tools.lock import LONGEST_LOCK, Lock, parse_lock
 _NAME = re.compile(rf"_?{OWN_NAME}")
 
 
+# Of what somebody wrote nothing else is offered to others: no file of any disk, no file behind any address.
+_ADDRESS = re.compile(r"https?://[!-~]+")
+_PINNED = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._,-]*\])? ?==[A-Za-z0-9.!+_-]+"
+    r"(?: ?;[^#@\x00-\x1f]*?)?(?: --hash=sha256:[0-9a-f]{64})+"
+)
+
+
 def requests(layout: Layout) -> dict[str, list[str]]:
     """Whose environments wait for a yes or a no, and their names."""
     found = {owner: _names(layout.requests / owner) for owner in files.children(layout.requests)}
@@ -35,8 +43,8 @@ def ask(layout: Layout, owner: str, environment: str, lock: bytes) -> None:
 
 def unchecked(lock: Lock) -> list[str]:
     """What of a lock has no checksum, or is no file of an index or a channel that others reach as well."""
-    conda = [each.url for each in lock.conda if not each.sha256 or not each.url.startswith(("https://", "http://"))]
-    return [*conda, *(each for each in lock.pip if " @ " in each or " --hash=" not in each)]
+    conda = [each.url for each in lock.conda if not each.sha256 or not _ADDRESS.fullmatch(each.url)]
+    return [*conda, *(each for each in lock.pip if not _PINNED.fullmatch(each))]
 
 
 def origins(layout: Layout, owner: str, environment: str) -> list[str]:
@@ -55,6 +63,8 @@ def accept(layout: Layout, owner: str, environment: str) -> None:
     lock = files.read(path, most=LONGEST_LOCK)
     if lock is None:
         raise _nobody_asked(owner, environment)
+    if unchecked(parse_lock(lock.decode())):
+        raise UsageError(f"{owner}'s {environment} cannot be offered", why="nobody can check what is downloaded")
     target = _path(layout.published, owner, environment)
     for folder in (layout.published, target.parent):
         files.make_directory(folder, mode=0o755)

@@ -25,6 +25,9 @@ NETWORK_NAMES = frozenset(
 
 Line = Callable[[str], None]
 
+# Seconds that a program which was ended may take until its outputs are closed.
+GRACE = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -63,17 +66,19 @@ class Commands:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         user: str = "",
+        mute: bool = False,
         line: Line | None = None,
     ) -> Result:
         """Run `argv` to its end and return what it printed.
 
         timeout: seconds until the whole process group is killed.
-        user: an account to become first; root only.
+        user: an account to become first; root only. mute: what it prints goes nowhere: whoever it runs as can hold on to its
+        outputs, and write into them.
         line: called with each line of output as it comes.
         Raises CommandFailed when it does not end in time or, with `check`, exits with an error; HubdError when the
         program is not there.
         """
-        process = self._start(argv, environment=environment, directory=directory, user=user)
+        process = self._start(argv, environment=environment, directory=directory, user=user, mute=mute)
         out, err, timed_out = _communicate(process, stdin=stdin, timeout=timeout, line=line)
         if timed_out:
             raise CommandFailed(argv, code=None, output=err or out, retry=True)
@@ -82,14 +87,15 @@ class Commands:
         return Result(argv, process.returncode, out, err)
 
     def _start(
-        self, argv: tuple[str, ...], *, environment: Mapping[str, str] | None, directory: Path | None, user: str
+        self, argv: tuple[str, ...], *, environment: Mapping[str, str] | None, directory: Path | None, user: str,
+        mute: bool = False,
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL if mute else subprocess.PIPE,
+                stderr=subprocess.DEVNULL if mute else subprocess.PIPE,
                 env=clean_environment({**self._always, **(environment or {})}),
                 cwd=directory or "/",
                 start_new_session=True,
@@ -133,11 +139,14 @@ def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: flo
     if line is None:
         try:
             out, err = process.communicate(stdin, timeout=timeout)
-            return out.decode(errors="replace"), err.decode(errors="replace"), False
+            return (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"), False
         except subprocess.TimeoutExpired:
             kill_group(process)
-            out, err = process.communicate()
-            return out.decode(errors="replace"), err.decode(errors="replace"), True
+            try:
+                out, err = process.communicate(timeout=GRACE)
+            except subprocess.TimeoutExpired as late:  # something else holds its outputs open
+                out, err = late.stdout or b"", late.stderr or b""
+            return (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"), True
     return _stream(process, stdin=stdin, timeout=timeout, line=line)
 
 
@@ -152,7 +161,7 @@ def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, l
     with selectors.DefaultSelector() as selector:
         for stream in kept:
             selector.register(stream, selectors.EVENT_READ)
-        while selector.get_map():
+        while selector.get_map() and time.monotonic() < deadline + GRACE:
             if time.monotonic() > deadline and not timed_out:
                 timed_out = True
                 kill_group(process)

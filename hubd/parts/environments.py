@@ -109,7 +109,7 @@ def _environment(wanted: Wanted, environment: Environment, each: model.Environme
     yield from (environment, switch, *kernels)
     yield OldGenerations(
         generations=generations, job=environment.job, asked=environment.asked, keep=each.keep,
-        needs=tuple(kernel.id for kernel in kernels),
+        needs=(switch.id, *(kernel.id for kernel in kernels)),
     )  # fmt: skip
     yield Untouched(
         environment=name, generations=generations, programs=environment.asked.programs,

@@ -12,6 +12,8 @@ from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.tools import accounts
 
 FIRST_PERSON = 1000
+# Seconds for a program that runs as a person, who can stop it.
+PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +200,8 @@ class HomeFolder(Resource):
         account = host.accounts.get(self.account)
         if account is None:
             raise HubdError(f"there is no account {self.account}")
-        host.commands.run(("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)), user=self.account)
+        host.commands.run(("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)), user=self.account, mute=True,
+                          timeout=PATIENCE)
 
 
 def _run(host: Host, *argvs: tuple[str, ...]) -> None:

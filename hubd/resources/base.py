@@ -87,6 +87,10 @@ class Resource(abc.ABC):
         """What its steps will bring besides what they say themselves. Asked only where there are steps. Pure."""
         return None
 
+    def goes_on(self, host: Host) -> bool:
+        """Whether it can be looked at and acted on also while something that it needs is not right."""
+        return False
+
     def memo(self) -> Memo | None:
         """What the record keeps so that the thing can be taken away once nobody wants it; None: never taken away."""
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
+from hubd.resources.account import PATIENCE
 from hubd.resources.base import Resource, Step
 
 
@@ -46,11 +48,12 @@ class HomeFile(Resource):
         if account is None:
             raise HubdError(f"there is no account {self.account}")
         target = account.home / self.file
-        aside = Path(f"{target}.hubd")
+        # A name that nobody could put something else at before.
+        aside = Path(f"{target}.hubd-{secrets.token_hex(8)}")
         # A link to the whole of it, which is refused where its maker was faster, or there is no room for all of it.
         for argv, stdin in (
-            (("dd", f"of={aside}", "status=none"), self.text.encode()),
+            (("dd", f"of={aside}", "conv=excl", "status=none"), self.text.encode()),
             (("ln", "-T", "--", str(aside), str(target)), b""),
             (("rm", "-f", "--", str(aside)), b""),
         ):
-            host.commands.run(argv, user=self.account, stdin=stdin)
+            host.commands.run(argv, user=self.account, stdin=stdin, mute=True, timeout=PATIENCE)

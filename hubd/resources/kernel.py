@@ -68,6 +68,10 @@ class Kernel(Resource):
         files.make_directory(self.folder, mode=0o755)
         files.write_atomic(self.path, wanted, mode=0o644)
 
+    def goes_on(self, host: Host) -> bool:
+        """What is switched on is offered, to a new audience too, also while nothing newer can be built."""
+        return self.generations.current() is not None
+
     def memo(self) -> Memo | None:
         return {"path": str(self.path)}
 
