@@ -38,7 +38,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "daemon": idle_daemon.measure,
     "idle-environments": passes.measure_many,
 }
-# It has not come to its end yet, and is made only where it is named.
+# It takes longer than all others together, and is made only where it is named.
 BY_NAME = ("environments",)
 RESULTS = Path(__file__).resolve().parent / "results"
 
