@@ -364,3 +364,26 @@ def test_what_is_in_a_files_place_is_told_with_how_to_move_it(tmp_path: Path) ->
 def test_a_link_to_itself_is_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert files.children(tmp_path / "loop") == ()
+
+
+@pytest.mark.parametrize("letters", [1, 200])
+def test_folders_one_in_the_other_are_removed_however_deep(tmp_path: Path, letters: int) -> None:
+    """A package of somebody else's can make them; with long names their path is longer than any that may be opened."""
+    tree, kept = tmp_path / "tree", tmp_path / "kept"
+    kept.write_text("not ours")
+    tree.mkdir()
+    at = os.open(tree, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d" * letters, dir_fd=at)
+        below = os.open("d" * letters, os.O_RDONLY, dir_fd=at)
+        os.symlink(kept, "link", dir_fd=below)
+        os.close(at)
+        at = below
+    os.close(at)
+    files.remove_tree(tree)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    # What a removal that was killed left is removed under its own name.
+    left = tmp_path / ".5.0123456789ab.hubd-gone"
+    left.mkdir()
+    files.remove_tree(left)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -259,9 +259,43 @@ def remove_tree(path: Path) -> None:
     """Remove a folder and everything in it, after moving it out of the way so that nobody uses half of it."""
     if look(path) is None:
         return
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.hubd-gone")
-    os.replace(path, aside)
-    shutil.rmtree(aside, ignore_errors=False)
+    aside = path
+    if not is_left(path.name):
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.hubd-gone")
+        os.replace(path, aside)
+    try:
+        shutil.rmtree(aside)
+    except (RecursionError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise
+        _flatten(aside)
+        shutil.rmtree(aside)
+
+
+def _flatten(folder: Path) -> None:
+    """Bring all that is nested below a folder up into it; of what it is made for, thousands lie one in the other.
+
+    By open folders and not by paths: whoever owns what is removed may still exchange something for a link.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    top = os.open(folder, flags)
+    try:
+        waiting = [name for name in os.listdir(top) if _is_folder(name, top)]
+        while waiting:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                below = os.open(waiting.pop(), flags, dir_fd=top)
+                try:
+                    for name in [name for name in os.listdir(below) if _is_folder(name, below)]:
+                        waiting.append(secrets.token_hex(16))
+                        os.rename(name, waiting[-1], src_dir_fd=below, dst_dir_fd=top)
+                finally:
+                    os.close(below)
+    finally:
+        os.close(top)
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def is_left(name: str, label: str = "") -> bool:

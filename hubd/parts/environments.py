@@ -246,6 +246,7 @@ def _notices_of(name: str, each: model.Environment, asked: Written) -> Iterable[
     past = f"Python {python} is past its end of life" if python else ""
     if each.frozen:
         why = f", and {past}" if past else ""
-        yield Notice(f"{name} is frozen: it stays as it was built{why}", f"To have it built again: hubd config unset {option}   then: hubd env build {name}")
+        again = f"To have it built again: hubd config unset {option}   then: hubd env build {name}"
+        yield Notice(f"{name} is frozen: it stays as it was built{why}", again)
     elif past:
         yield Notice(f"{name}: {past}", f"To keep it as it is, whatever changes: hubd config set {option} true")
