@@ -105,10 +105,10 @@ def test_more_than_the_group_gives_is_refused_and_removing_is_the_persons_own_af
 
 
 def test_what_takes_more_than_the_group_gives_is_not_kept(machine: HubMachine, servers: dict[str, Server]) -> None:
-    machine.hubd("config", "set", "people.groups.power.own_limits", "{number: 3, size: 60M}")
+    machine.hubd("config", "set", "people.groups.power.own_limits", "{number: 3, size: 160M}")
     machine.hubd("apply", "--yes")
     code, told = typed(servers["bea"], "hubd env create large six sympy numpy")
-    assert (code, "your environments may take 60M" in told, "with large they would take" in told) == (1, True, True), told
+    assert (code, "your environments may take 160M" in told, "with large they would take" in told) == (1, True, True), told
     assert machine.run(("ls", "-A", "/home/bea/envs")).out.split() == ["mine"]
     machine.hubd("config", "set", "people.groups.power.own_limits", "{number: 2}")
     machine.hubd("apply", "--yes")
