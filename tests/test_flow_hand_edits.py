@@ -118,6 +118,29 @@ def test_what_is_no_environment_is_not_looked_at(machine: Machine) -> None:
     assert look_at_next(machine.host) == ""
 
 
+def test_one_that_cannot_be_looked_at_is_told_and_keeps_no_other_from_its_turn(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.write(CONFIG.replace("environments:\n", "environments:\n  art: {packages: [ipykernel], manager: uv}\n"))
+    machine.settle()
+    seal(machine, "art")
+    look = manifest.difference
+
+    def difference(folder: Path, **options: Any) -> manifest.Difference | None:
+        if "/art/" in f"{folder}":
+            raise OSError(36, "File name too long")
+        return look(folder, **options)
+
+    monkeypatch.setattr(hand_edits.manifest, "difference", difference)
+    (machine.layout.envs / "unfinished").mkdir()
+    assert look_at_next(machine.host) == "art"
+    machine.host.now += 300
+    assert look_at_next(machine.host) == ""
+    assert read(machine.layout, FACT).keys() == {"art", "science"}, "the next one had its turn"
+    (error,) = told(machine)
+    assert "art was changed by hand" in error and "a path of its generation 1 was too long to look at" in error
+
+
 def test_one_that_is_gone_is_forgotten(machine: Machine) -> None:
     machine.write(CONFIG + "  geo: {packages: [ipykernel], manager: uv}\n")
     machine.settle()

@@ -201,6 +201,7 @@ def test_what_reaches_the_network_is_kept_for_the_daemon(layout: Layout, monkeyp
             monkeypatch.delenv(name)
     monkeypatch.setenv("HTTPS_PROXY", "http://me:pw@proxy:1")
     monkeypatch.setenv("LD_PRELOAD_NOT", "x")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")  # bootstrap.py's own: builds may fetch a Python
     _keep_network_settings(layout)
     path = layout.state / "network.env"
     assert path.read_text() == 'HTTPS_PROXY="http://me:pw@proxy:1"\n'

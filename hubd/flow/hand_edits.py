@@ -16,12 +16,15 @@ from hubd.resources.untouched import FACT
 
 # Seconds until an environment has its turn again.
 EVERY = 3600.0
+# Somebody nested folders in it deeper than a path can be long.
+TOO_LONG = manifest.Difference("a path", "too long to look at")
 
 
 def look_at_next(host: Host) -> str:
     """Look through the environment that was not looked at for the longest time; its name where there is news, else nothing."""
     noted = choices.read(host.layout, FACT)
-    turns = sorted((_last(noted.get(name, {}), host.clock()), name) for name in _in_place(host))
+    names = (name for name in _in_place(host) if _generations(host, name).current())
+    turns = sorted((_last(noted.get(name, {}), host.clock()), name) for name in names)
     if not turns or host.clock() - turns[0][0] < EVERY:
         return ""
     return turns[0][1] if look_at(host, turns[0][1]) else ""
@@ -38,7 +41,10 @@ def look_at(host: Host, name: str) -> bool:
     current = generations.current()
     if current is None:
         return False
-    found = manifest.difference(current.path, without=(MARK,))
+    try:
+        found = manifest.difference(current.path, without=(MARK,))
+    except OSError:  # it is noted like others, or no other environment would have its turn
+        found = TOO_LONG
     with choices.deciding(host.layout):
         if generations.current() != current:
             return False  # another was switched on meanwhile, and this one may be half removed

@@ -87,8 +87,7 @@ class Commands:
         return Result(argv, process.returncode, out, err)
 
     def _start(
-        self, argv: tuple[str, ...], *, environment: Mapping[str, str] | None, directory: Path | None, user: str,
-        mute: bool = False,
+        self, argv: tuple[str, ...], *, environment: Mapping[str, str] | None, directory: Path | None, user: str, mute: bool
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
@@ -146,6 +145,7 @@ def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: flo
                 out, err = process.communicate(timeout=GRACE)
             except subprocess.TimeoutExpired as late:  # something else holds its outputs open
                 out, err = late.stdout or b"", late.stderr or b""
+                process.poll()
             return (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"), True
     return _stream(process, stdin=stdin, timeout=timeout, line=line)
 
@@ -175,5 +175,8 @@ def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, l
                     lines = [pending[source]] if pending[source] else []
                 for text in lines:
                     line(text.decode(errors="replace"))
+        if selector.get_map() and not timed_out:  # whoever hears the lines took all the time there was
+            timed_out = True
+            kill_group(process)
     process.wait()
     return kept[process.stdout].decode(errors="replace"), kept[process.stderr].decode(errors="replace"), timed_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubd.errors import HubdError
+from hubd.errors import CommandFailed, HubdError
 from hubd.host import Host, files
 from hubd.host.accounts import Account
 from hubd.resources.base import Memo, Progress, Resource, Step
@@ -200,8 +200,20 @@ class HomeFolder(Resource):
         account = host.accounts.get(self.account)
         if account is None:
             raise HubdError(f"there is no account {self.account}")
-        host.commands.run(("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)), user=self.account, mute=True,
-                          timeout=PATIENCE)
+        run_as_person(host, account, ("mkdir", "-p", "-m", "0700", "--", str(account.home / self.folder)))
+
+
+def run_as_person(host: Host, account: Account, argv: tuple[str, ...], *, stdin: bytes = b"") -> None:
+    """Run a program as a person. Raises HubdError when it fails, or takes long.
+
+    The program is that person's, who can stop it, and hold its outputs open and write into them: nobody listens or waits long.
+    """
+    try:
+        host.commands.run(argv, user=account.name, stdin=stdin, mute=True, timeout=PATIENCE)
+    except CommandFailed as error:
+        fix = f"See why it cannot (a full disk, a quota): runuser -u {account.name} -- touch {account.home}/try"
+        what = f"hubd could not write into {account.home} as {account.name}"
+        raise HubdError(what, why=error.what, fix=fix, retry=True) from error
 
 
 def _run(host: Host, *argvs: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
-from hubd.resources.account import PATIENCE
+from hubd.resources.account import run_as_person
 from hubd.resources.base import Resource, Step
 
 
@@ -56,4 +56,4 @@ class HomeFile(Resource):
             (("ln", "-T", "--", str(aside), str(target)), b""),
             (("rm", "-f", "--", str(aside)), b""),
         ):
-            host.commands.run(argv, user=self.account, stdin=stdin, mute=True, timeout=PATIENCE)
+            run_as_person(host, account, argv, stdin=stdin)

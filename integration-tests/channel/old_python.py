@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import site_settings
 from channel.conda_package import MACHINE, Package
 from channel.from_debian import Library, library_package, python_abi, python_package, upstream
 from channel.from_wheels import package_from_wheel
@@ -15,8 +14,8 @@ from commands import run
 from machine import Machine
 
 SUITE = "bullseye"
-# Where this host's own Debian comes from, if that can be told.
-MIRROR = f"deb http://deb.debian.org/debian {SUITE} main"
+# What the machine that fetches is.
+NEWER = "bookworm"
 # What apt says of a release that has left the mirrors, or whose keys have run out.
 GONE = ("does not have a Release file", "is not signed")
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -45,9 +44,10 @@ def why_not(machine: Machine) -> str:
     """
     if MACHINE != PLATFORM:
         return f"PyPI has no pyzmq for Python {OLD.version} on {MACHINE}"
-    lines = [line for line in site_settings.apt_sources(SUITE) if line.split()[2] == SUITE] or [MIRROR]
+    sources = [line.split() for line in machine.read("/etc/apt/sources.list").splitlines()]
+    lines = [f"deb [signed-by={KEYS}] {line[1]} {SUITE} main\n" for line in sources if line[2:3] == [NEWER]]
     path = f"/etc/apt/sources.list.d/{SUITE}.list"
-    machine.write(path, "".join(line.replace("deb ", f"deb [signed-by={KEYS}] ", 1) + "\n" for line in lines))
+    machine.write(path, "".join(lines))
     update = machine.run(("apt-get", "-q", "update"), check=False, timeout=300)
     gone = [line for line in update.err.splitlines() if SUITE in line and any(words in line for words in GONE)]
     if gone:
