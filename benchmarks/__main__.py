@@ -38,7 +38,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "daemon": idle_daemon.measure,
     "idle-environments": passes.measure_many,
 }
-# It takes longer than all others together, and is made only where it is named.
+# It needs the test channel, and nearly as long as all others together: it is made only where it is named.
 BY_NAME = ("environments",)
 RESULTS = Path(__file__).resolve().parent / "results"
 
