@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from hubd.host.sockets import Peer, ask
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, Layout
 from hubd.resources.base import Step
 from hubd.resources.generation import MARK
+from hubd.resources.job import result_path
 
 ROOT = Peer(1, 0)
 
@@ -552,6 +555,34 @@ def test_a_daemon_that_sleeps_sees_that_its_sockets_were_taken_away(
     daemon._sleep_between(Ended(ExitCode.DONE, {}))
     assert answers(layout) == (True, True)
     assert max(slept) <= 10
+
+
+EARLY: list[tuple[str, int, float]] = [
+    # what a job reports, how often its unit may still be looked at early, seconds until that is done (of 1)
+    ("done", 20, 0.1),
+    ("failed", 20, 0.1),
+    ("running", 20, 1.0),
+    ("done", 0, 1.0),
+]
+
+
+@pytest.mark.parametrize(("state", "early", "waited"), EARLY)
+def test_a_job_that_says_it_is_over_is_looked_at_before_its_turn_but_not_for_ever(
+    daemon: Daemon, rig: Rig, monkeypatch: pytest.MonkeyPatch, state: str, early: int, waited: float
+) -> None:
+    report, clock = result_path(rig.machine.layout, "env-geo"), [0.0]
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"state": state}))
+
+    def wait(seconds: float) -> bool:
+        clock[0] += seconds
+        return False
+
+    monkeypatch.setattr(daemon._wake, "wait", wait)
+    monkeypatch.setattr("hubd.daemon.service.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    daemon._early = early
+    assert daemon._is_called(1.0, ("env-geo",)) is False
+    assert clock[0] == pytest.approx(waited)
 
 
 @pytest.mark.real_sockets

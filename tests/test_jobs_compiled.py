@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from fakes import FakeCommands
 
+from hubd.host import files
 from hubd.host.web import Web
-from hubd.jobs.compiled import compile_python
+from hubd.jobs.compiled import compile_python, forget_unshared
 from hubd.jobs.work import Work
 
 SITE = "lib/python3.12/site-packages"
@@ -24,15 +25,18 @@ class Shop:
         (folder / "cache").mkdir()
         self.work = Work({"cache": str(folder / "cache"), "limits": {"time": 60}}, self.commands, Web(), print)  # type: ignore[arg-type]
 
-    def environment(self, name: str, *, content: str = "a" * 64, python: str = "3.12.1", extra: tuple[str, ...] = ()) -> Path:
-        """A prefix with Python and the package `a`; extra: files of `a` beside its module."""
+    def environment(
+        self, name: str, *, content: str = "a" * 64, python: str = "3.12.1", extra: tuple[str, ...] = (), own: tuple[str, ...] = ()
+    ) -> Path:
+        """A prefix with Python and the package `a`. extra: files beside its module. own: those with the prefix in them."""
         prefix = self.folder / name
-        for path in (f"{SITE}/a/mod.py", "bin/python", *extra):
+        for path in (f"{SITE}/a/mod.py", "bin/python", *extra, *own):
             (prefix / path).parent.mkdir(parents=True, exist_ok=True)
             (prefix / path).write_text("source")
         (prefix / "conda-meta").mkdir()
         (prefix / f"conda-meta/python-{python}-h_0.json").write_text("{}")
         paths = [{"_path": path, "path_type": "hardlink"} for path in (f"{SITE}/a/mod.py", *extra)]
+        paths += [{"_path": path, "path_type": "hardlink", "prefix_placeholder": "/built/there"} for path in own]
         record = {"sha256": content, "paths_data": {"paths": paths}}
         (prefix / "conda-meta/a-1-0.json").write_text(json.dumps(record))
         self.commands.answers[f"{prefix}/bin/python",] = lambda argv: self.compile()
@@ -127,3 +131,31 @@ def test_without_python_nothing_is_compiled(shop: Shop) -> None:
     (prefix / "bin/python").unlink()
     compile_python(shop.work, prefix)
     assert shop.commands.ran == []
+
+
+STANDARD, COMPILED_STANDARD = "lib/python3.12/this.py", "lib/python3.12/__pycache__/this.cpython-312.pyc"
+
+
+def test_modules_of_python_itself_are_shared_too(shop: Shop) -> None:
+    one, two = (shop.environment(name, extra=(STANDARD, "share/a/script.py")) for name in ("one", "two"))
+    for prefix in (one, two):
+        compile_python(shop.work, prefix)
+    assert (two / COMPILED_STANDARD).samefile(one / COMPILED_STANDARD)
+    assert not (one / "share/a/__pycache__").exists(), "what no Python finds there needs no compiling"
+
+
+def test_a_module_with_the_path_of_its_environment_is_not_shared(shop: Shop) -> None:
+    for name in ("one", "two"):
+        prefix = shop.environment(name, own=(STANDARD,))
+        compile_python(shop.work, prefix)
+        assert not (prefix / COMPILED_STANDARD).exists()
+        assert (prefix / COMPILED).exists()
+
+
+def test_what_was_compiled_for_packages_that_are_gone_is_forgotten(shop: Shop) -> None:
+    one = shop.build("one")
+    gone = shop.build("gone", content="b" * 64)
+    files.clear(gone)
+    forget_unshared(shop.folder / "cache")
+    (kept,) = (shop.folder / "cache").rglob("*.pyc")
+    assert kept.samefile(one / COMPILED)

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -517,6 +518,33 @@ def test_the_cache_is_left_alone_when_the_kernel_fails_and_all_is_whole(cached: 
     assert list(cached.prefix.iterdir()) == [], "it takes no room until the next try"
 
 
+def test_damage_is_the_cause_when_the_kernel_fails_as_well(cached: Rig) -> None:
+    conda_installs(cached, "who", "whole")
+    cached.commands.answers[TRIAL] = lambda argv: "{}" if (cached.prefix / MODULE).read_text() == "whole" else 1
+    assert cached.run(manager="conda") == 0
+    assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+def test_the_files_are_compared_while_the_kernel_starts(cached: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared, started = threading.Event(), threading.Event()
+    look = damage.look
+
+    def begun(work: Any, prefix: Path) -> None:
+        assert started.wait(20), "the kernel waits for it"
+        look(work, prefix)
+        compared.set()
+
+    def starts(argv: tuple[str, ...]) -> str:
+        started.set()
+        assert compared.wait(20)
+        return "{}"
+
+    monkeypatch.setattr(damage, "look", begun)
+    conda_installs(cached, "whole")
+    cached.commands.answers[TRIAL] = starts
+    assert cached.run(manager="conda") == 0
+
+
 def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:
     conda_installs(cached, "whole", "whole", module=OLD_PIP)
     cached.commands.answers[TRIAL] = 1
@@ -586,6 +614,7 @@ def test_a_second_failure_that_nobody_explains_begins_with_an_empty_cache_once(c
     ({"prefix_placeholder": "/p", "sha256_in_prefix": hashlib.sha256(b"moved").hexdigest()}, b"whole", False),
     ({"prefix_placeholder": "/p"}, b"moved", True),
     ({"path_type": "softlink"}, None, False),
+    ({"_path": "lib/python3.12/EXTERNALLY-MANAGED"}, None, True),  # hubd's own takes its place
     ({"path_type": "pyc_file"}, None, True),
 ])  # fmt: skip
 def test_what_counts_as_damage(tmp_path: Path, entry: dict[str, str], content: bytes | None, whole: bool) -> None:

@@ -27,11 +27,15 @@ from hubd.host import Host, local_host
 from hubd.host.notify import notify, watchdog_interval
 from hubd.host.sockets import EACH, MOST, Handler, Server
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, USERS_GROUP, Layout
-from hubd.resources.job import last_line, phases
+from hubd.resources.job import last_line, phases, says_it_is_over
 
 log = logging.getLogger("hubd")
 
 JOB_POLL = 1.0
+# What a job reports is looked at more often than its unit, which takes a program each time.
+REPORT_POLL = 0.1
+# How often a unit is looked at early because its job says that it is over: anybody's packages may write that.
+EARLY_LOOKS = 20
 # How soon a socket is open again whose path somebody took away, while there is nothing else to do.
 SOCKET_POLL = 10.0
 # An environment is looked through each time: with a dozen of them, each is once an hour.
@@ -57,6 +61,7 @@ class Daemon:
         self._about: dict[str, Any] = {"pid": os.getpid(), "version": hubd.__version__, "since": time.time()}
         self._servers: dict[Path, Server] = {}
         self._not_open: dict[Path, str] = {}
+        self._early = 0
 
     def _host(self) -> Host:
         return local_host(self._layout)
@@ -107,19 +112,31 @@ class Daemon:
         """Until something calls, a job ends, a program of hubd's own dies, or the interval is over."""
         deadline = time.monotonic() + min(self._options().interval, LONGEST_INTERVAL)
         supervises = not self._host().init.enforces
+        self._early = EARLY_LOOKS
         while not self._wake.is_set():
             left = deadline - time.monotonic()
             if left <= 0:
                 self.wake("time to look again")
                 return
             busy = bool(ended.running)
-            if self._wake.wait(min(left, JOB_POLL if busy or supervises else SOCKET_POLL)):
+            if self._is_called(min(left, JOB_POLL if busy or supervises else SOCKET_POLL), ended.running):
                 return
             self._open_sockets()
             if busy and not self._jobs_go_on(ended):
                 return
             if supervises and self._fallen():
                 self.wake("a program ended")
+
+    def _is_called(self, seconds: float, jobs: tuple[str, ...]) -> bool:
+        """Whether something calls within this time, which ends early when one of these jobs says that it is over."""
+        deadline = time.monotonic() + seconds
+        while jobs and self._early and (left := deadline - time.monotonic()) > 0:
+            if self._wake.wait(min(left, REPORT_POLL)):
+                return True
+            if any(says_it_is_over(self._layout, job) for job in jobs):
+                self._early -= 1
+                return False
+        return self._wake.wait(max(0.0, deadline - time.monotonic()))
 
     def _jobs_go_on(self, ended: Ended) -> bool:
         going = phases(self._host(), ended.running)

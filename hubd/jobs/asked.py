@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hubd.config.environment_file import not_usable, parse_environment_file
-from hubd.config.problems import ConfigInvalid
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.jobs.work import Work
@@ -44,6 +42,10 @@ def _fetch(work: Work, source: Mapping[str, Any]) -> str:
 
 
 def _from_file(work: Work, source: Mapping[str, Any], text: str) -> dict[str, list[str]]:
+    # What reads YAML takes longer to load than everything else of a job.
+    from hubd.config.environment_file import not_usable, parse_environment_file
+    from hubd.config.problems import ConfigInvalid
+
     place, language, pip = str(source["place"]), work.spec["smoke"], work.spec["pip"]
     try:
         found = parse_environment_file(text, source=place, language=language, also=tuple(pip))

@@ -18,7 +18,11 @@ from hubd.jobs.work import Work
 # times of files there; older compilers cannot do that.
 LEAST = (3, 9)
 UNBOUND = ("-f", "-s", "{prefix}", "--invalidation-mode", "unchecked-hash")
-SIZES = "sizes.json"
+# Below the package cache, for each Python and package.
+KEPT, SIZES = "compiled", "sizes.json"
+
+# Python's own and everybody's.
+_MODULE = re.compile(r"lib/python[^/]*/.*\.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def compile_python(work: Work, prefix: Path) -> None:
         _run(work, prefix, ("-q", *map(str, sorted(prefix.glob("lib/python*/site-packages")))))
         return
     tag = f"cpython-{version[0]}{version[1]}"
-    store = work.path("cache") / "compiled" / tag
+    store = work.path("cache") / KEPT / tag
     missing = [each for each in _modules(prefix, tag) if not _taken(store / each.key, prefix)]
     if missing:
         work.phase(f"compiling the Python modules of {len(missing)} packages")
@@ -50,6 +54,13 @@ def compile_python(work: Work, prefix: Path) -> None:
         _run(work, prefix, ("-q", "-j", "0", *options, "-i", "-"), stdin="\n".join(sources).encode())
         for each in missing:
             _keep(store / each.key, prefix, each.sources.values())
+
+
+def forget_unshared(cache: Path) -> None:
+    """Remove what was compiled for packages that no environment has any more."""
+    for kept in (cache / KEPT).glob("*/*"):
+        if all(path.lstat().st_nlink < 2 for path in kept.rglob("*.pyc")):
+            files.clear(kept)
 
 
 def _python(prefix: Path) -> tuple[int, int] | None:
@@ -65,9 +76,11 @@ def _modules(prefix: Path, tag: str) -> Iterator[Modules]:
         if name.endswith(".json"):
             record = json.loads(files.read(prefix / "conda-meta" / name) or b"{}")
             entries = (record.get("paths_data") or {}).get("paths") or []
-            paths = {str(entry["_path"]) for entry in entries if entry.get("path_type") == "hardlink"}
-            found = {path: _compiled(path, tag) for path in paths if path.endswith(".py") and "/site-packages/" in path}
-            sources = {path: compiled for path, compiled in sorted(found.items()) if compiled not in paths}
+            paths = {str(entry["_path"]): entry for entry in entries if entry.get("path_type") == "hardlink"}
+            found = {path: _compiled(path, tag) for path in sorted(paths) if _MODULE.fullmatch(path)}
+            # One with the environment's own path in it is no other's, and stays as it is.
+            sources = {path: compiled for path, compiled in found.items()
+                       if compiled not in paths and not paths[path].get("prefix_placeholder")}  # fmt: skip
             if sources and re.fullmatch(r"[0-9a-f]{64}", str(record.get("sha256"))):
                 yield Modules(f"{name.removesuffix('.json')}-{record['sha256'][:16]}", sources)
 

@@ -20,6 +20,7 @@ from hubd.errors import HubdError
 from hubd.host import files
 from hubd.jobs import wheels
 from hubd.jobs.pypi import run_uv
+from hubd.jobs.shared import EXTERNALLY_MANAGED
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 from hubd.words import named
@@ -110,6 +111,8 @@ def _entries(prefix: Path, name: str) -> list[Mapping[str, Any]]:
 
 def _is_whole(prefix: Path, entry: Mapping[str, Any]) -> bool:
     path = prefix / entry["_path"]
+    if path.name == EXTERNALLY_MANAGED:
+        return True  # hubd puts its own there
     if entry.get("path_type") == "softlink":
         return os.path.lexists(path)
     if entry.get("path_type") != "hardlink":

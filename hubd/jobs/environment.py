@@ -7,7 +7,9 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,7 @@ from hubd.jobs import damage
 from hubd.jobs.activation import activation
 from hubd.jobs.asked import asked
 from hubd.jobs.prove import prove
+from hubd.jobs.records import share_records
 from hubd.jobs.seal import seal
 from hubd.jobs.shared import guard_old_pip, refuse_changes
 from hubd.jobs.with_conda import install_with_conda
@@ -84,22 +87,42 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     _empty(prefix)
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
-        look(work, prefix)
-    # uv leaves a lock file behind that everybody may write.
+    # A kernel that starts waits more than it works: meanwhile the files are compared.
+    with _beside(partial(look, work, prefix)):
+        variables = _proven(work, prefix)
+    # Only now, as both change what was compared.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
-    variables: dict[str, str] = {}
     if work.spec["smoke"]:
-        refuse_changes(prefix, work.spec["environment"])
-        variables = activation(work, prefix)
-        prove(work, prefix, variables)
         guard_old_pip(prefix, work.spec["environment"])
+    share_records(work, prefix)
     files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
     sealed = seal(prefix)
     work.phase("writing it to the disk")
     # The mark is there after a power cut; so must be what it stands for.
     files.sync_all()
     _mark(work, prefix, variables, sealed)
+
+
+def _proven(work: Work, prefix: Path) -> dict[str, str]:
+    """The variables of an environment whose kernel ran its notebook. Raises HubdError where it does not."""
+    if not work.spec["smoke"]:
+        return {}
+    refuse_changes(prefix, work.spec["environment"])
+    variables = activation(work, prefix)
+    prove(work, prefix, variables)
+    return variables
+
+
+@contextmanager
+def _beside(task: Callable[[], None]) -> Iterator[None]:
+    """Do something else during the block. What that raises counts more than what the block does: it may be the cause."""
+    with ThreadPoolExecutor(1) as thread:
+        going = thread.submit(task)
+        try:
+            yield
+        finally:
+            going.result()
 
 
 def _empty(prefix: Path) -> None:

@@ -1,4 +1,7 @@
-"""What conda's records say of an environment, whether or not it was conda that wrote them; compares them with a lock."""
+"""What conda's records say of an environment, whether or not it was conda that wrote them.
+
+They are compared with a lock, and each that is the same in several environments is kept once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import files
+from hubd.jobs.work import Work
 from hubd.tools.lock import CondaPackage, Lock
 from hubd.words import named
 
@@ -37,6 +41,36 @@ def check_against(lock: Lock, prefix: Path, packages: Path) -> None:
             if package.sha256 and digest and digest != package.sha256:
                 why = f"the SHA-256 of {url} is {digest}, and the lock says {package.sha256}"
                 raise HubdError("a download is not the file it should be", why=why, fix="Do not use it before you know why.")
+
+
+# Below the package cache.
+KEPT = "records"
+
+
+def share_records(work: Work, prefix: Path) -> None:
+    """Let records that are the same in other environments be one file with theirs, by hard links, and all of them be short.
+
+    Those of packages with many files are megabytes.
+    """
+    store = work.path("cache") / KEPT
+    for name in files.children(prefix / "conda-meta"):
+        if name.endswith(".json"):
+            files.make_directory(store, mode=0o755)
+            path = prefix / "conda-meta" / name
+            text = json.dumps(json.loads(files.read(path) or b"{}"), separators=(",", ":")).encode()
+            kept = store / f"{hashlib.sha256(text).hexdigest()}.json"
+            # What a full disk or a kill cut off is not taken.
+            if files.read(kept) != text:
+                files.write_atomic(kept, text, mode=0o444)
+            if not files.share(kept, path):
+                files.write_atomic(path, text, mode=0o444)
+
+
+def forget_unshared(cache: Path) -> None:
+    """Remove the records that are in no environment any more."""
+    for kept in (cache / KEPT).glob("*.json"):
+        if kept.lstat().st_nlink < 2:
+            files.remove(kept)
 
 
 def _digest(path: Path) -> str:

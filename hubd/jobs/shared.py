@@ -58,6 +58,9 @@ _hubd_shared({!r})
 del _hubd_shared
 '''
 
+# PEP 668: what pip gives for an answer.
+EXTERNALLY_MANAGED = "EXTERNALLY-MANAGED"
+
 # Below site-packages: where pip keeps its commands, since version 10 and before.
 COMMANDS = ("pip/_internal/commands", "pip/commands")
 
@@ -86,8 +89,7 @@ def refuse_changes(prefix: Path, name: str) -> None:
     for library in prefix.glob("lib/python*"):
         _write(prefix / STARTUP, MAGICS.replace("{!r}", repr(sentence)))
         if (prefix / "conda-meta").is_dir():
-            # PEP 668: pip gives this for an answer.
-            _write(library / "EXTERNALLY-MANAGED", f"[externally-managed]\nError={sentence}\n")
+            _write(library / EXTERNALLY_MANAGED, f"[externally-managed]\nError={sentence}\n")
         elif not (library / "site-packages/pip").exists():
             # It means nothing in a venv, but those of uv have no pip: without this, somebody else's would be found.
             _write(library / "site-packages/pip/__init__.py", f'"""{sentence}"""\n')

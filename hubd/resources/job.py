@@ -201,6 +201,11 @@ def phases(host: Host, jobs: Iterable[str]) -> dict[str, str]:
     return {job: _phase(read_report(result_path(host.layout, job))) for job in going}
 
 
+def says_it_is_over(layout: Layout, job: str) -> bool:
+    """Whether a job has reported its end; its unit may be there for a moment still. Asks nothing but a small file."""
+    return read_report(result_path(layout, job)).get("state") in ("done", "failed")
+
+
 def last_line(layout: Layout, job: str) -> str:
     """What the program that a job runs printed last; empty where nobody noted it."""
     return str(read_report(result_path(layout, job)).get("line") or "")
