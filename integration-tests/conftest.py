@@ -28,7 +28,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         require_tools()
     except NotPossibleHere as problem:
         pytest.exit(str(problem), returncode=1)
-    if ARTEFACTS.parent == Path(__file__).parent:  # a folder somebody else named is theirs to clear
+    is_first = not hasattr(session.config, "workerinput")  # those that run modules side by side come after it
+    if is_first and ARTEFACTS.parent == Path(__file__).parent:  # a folder somebody else named is theirs to clear
         shutil.rmtree(ARTEFACTS, ignore_errors=True)
 
 

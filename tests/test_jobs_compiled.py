@@ -26,8 +26,9 @@ class Shop:
         self.work = Work({"cache": str(folder / "cache"), "limits": {"time": 60}}, self.commands, Web(), print)  # type: ignore[arg-type]
 
     def environment(
-        self, name: str, *, content: str = "a" * 64, python: str = "3.12.1", extra: tuple[str, ...] = (), own: tuple[str, ...] = ()
-    ) -> Path:
+        self, name: str, *, content: str = "a" * 64, python: str = "3.12.1",
+        extra: tuple[str, ...] = (), own: tuple[str, ...] = (),
+    ) -> Path:  # fmt: skip
         """A prefix with Python and the package `a`. extra: files beside its module. own: those with the prefix in them."""
         prefix = self.folder / name
         for path in (f"{SITE}/a/mod.py", "bin/python", *extra, *own):
