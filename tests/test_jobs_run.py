@@ -1145,7 +1145,7 @@ def test_a_build_waits_for_another_as_long_as_its_own_time_lasts(rig: Rig, monke
             if len(waited) == 3:
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
-        monkeypatch.setattr("hubd.jobs.environment.time.sleep", wait)
+        monkeypatch.setattr("hubd.jobs.alone.time.sleep", wait)
         solves(rig)
         assert rig.run() == 0
         assert len(waited) == 3

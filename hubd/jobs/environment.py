@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.host.disk_use import disk_use
 from hubd.jobs import damage
 from hubd.jobs.activation import activation
+from hubd.jobs.alone import alone
 from hubd.jobs.asked import asked
 from hubd.jobs.prove import prove
 from hubd.jobs.records import share_records
@@ -30,8 +29,6 @@ from hubd.jobs.work import Work
 from hubd.tools.lock import SAVED, Lock, lock_text
 
 WAITING = "waiting for another build"
-# Seconds between two looks whether it is over.
-WAIT = 0.1
 
 # Characters of the packages asked for that a mark tells.
 LONGEST_LIST = 100_000
@@ -130,27 +127,12 @@ def _empty(prefix: Path) -> None:
         files.clear(prefix / name)
 
 
-@contextmanager
-def cache_alone(work: Work) -> Iterator[None]:
+def cache_alone(work: Work) -> AbstractContextManager[None]:
     """One manager at a time in one cache: two cold conda runs side by side were seen to poison it.
 
     Raises HubdError when the job's time is over.
     """
-    with (work.path("cache") / "build.lock").open("w") as lock:
-        while not _is_free(lock):
-            if work.doing() != WAITING:
-                work.phase(WAITING)
-            work.check_time()
-            time.sleep(WAIT)
-        yield
-
-
-def _is_free(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return alone(work, work.path("cache") / "build.lock", waiting=WAITING)
 
 
 def _mark(work: Work, prefix: Path, activation: Mapping[str, str], sealed: Mapping[str, int]) -> None:
