@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,60 @@ def test_an_environment_file_behind_an_address(site: Site, tmp_path: Path) -> No
     told = site.trouble("environment:theirs")
     assert "line 9" in told and "editable installation" in told, told
     assert site.run("import cowsay; print(cowsay.__version__)", "theirs") == "6.1\n"
+
+
+def git(folder: Path, *words: str) -> str:
+    settings = ("-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "core.hooksPath=/dev/null")
+    argv = ("git", "-C", str(folder), *settings, *words)
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(folder: Path) -> str:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=more")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_an_environment_file_of_a_repository_at_a_commit(site: Site, tmp_path: Path) -> None:
+    machine, source, harmed, none = site.machine, tmp_path / "course", "/opt/hub/envs/.cache/harmed", "ab" * 20
+    (source / "environments").mkdir(parents=True)
+    text = FILE.replace("  - pip:\n    - cowsay==6.1\n", "").format(channel=f"{site.web.url}/tests")
+    (source / "environments/r.yml").write_text(text)
+    git(source, "init", "--quiet")
+    first = commit(source)
+    # What comes later, on the branch, is not what was asked for.
+    (source / "environments/r.yml").unlink()
+    (source / "environments/r.yml").symlink_to("/opt/hub/config.yaml")
+    second = commit(source)
+    (tmp_path / "again").symlink_to(source)
+
+    def added(name: str, url: str, at: str) -> str:
+        return f"  {name}:\n    file: environments/r.yml\n    git: {{url: '{url}', commit: {at}}}\n    manager: conda\n"
+
+    # What the machine's own git is set to do is not done for a build, nor what a repository is set to that is somebody else's.
+    machine.copy_in(source / ".git", "/srv/course/.git")
+    hook = "uploadpack.packObjectsHook /srv/hook"
+    machine.shell(
+        f"printf '#!/bin/sh\\ntouch {harmed}\\n' > /srv/hook && chmod 755 /srv/hook && git config --system {hook} && "
+        "git config --system url.http://127.0.0.1:1/.insteadOf http:// && "
+        f"git config -f /srv/course/.git/config {hook} && chown -R ada: /srv/course"
+    )
+    with web_server(tmp_path, machine.net.host) as web:
+        course = added("course", f"{web.url}/git/course", first)
+        said = site.apply(site.config(course))
+        assert said.startswith("0 "), said
+        assert f"from the file environments/r.yml of {web.url}/git/course at {first[:12]}" in said, said
+        assert "/tests/noarch/ipykernel-" in lock_of(site, "course")
+        asked = [path for path in web.requests if "/git/course" in path]
+        wrong = added("none", f"{web.url}/git/again", none) + added("linked", "file:///srv/course", second)
+        assert site.apply(site.config(course + wrong)).startswith("5 ")
+        assert f"/git/again has no commit {none}" in site.trouble("environment:none")
+        assert asked == [path for path in web.requests if "/git/course" in path], "what is right needs no network"
+    told = site.trouble("environment:linked")
+    assert "environments/r.yml is a symbolic link, and none is followed" in told, told
+    assert not machine.path(harmed).exists(), "a hook was run"
+    assert not machine.path("/opt/hub/envs/.cache/repository").exists(), "a copy was left behind"
+    machine.run(("rm", "/etc/gitconfig"))
 
 
 def test_a_file_on_the_disk_is_built_and_locks_and_exports_of_it_are_built_again(site: Site) -> None:

@@ -1,7 +1,9 @@
-"""A small web server for what a test machine downloads: the channel, the installer, bootstrap.py. Serves files only."""
+"""A small web server for what a test machine downloads: files, and git repositories by git's own program."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,13 +14,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+# What is below it in an address is asked of `git http-backend`.
+GIT = "/git/"
+
 
 @dataclass(slots=True)
 class WebServer:
     """A running server. delays: seconds to wait before answering, by a part of the path; may be changed while it runs.
 
     failures: the status to refuse with. changes: what a file is made into on its way. requests: the paths asked for so far, in
-    order.
+    order. Repositories in the folder are at `/git/NAME`.
     """
 
     url: str
@@ -42,10 +47,34 @@ class _Handler(SimpleHTTPRequestHandler):
         status, change = (_first_match(table, self.path) for table in (self.web.failures, self.web.changes))
         if status:
             self.send_error(int(status))
+        elif self.path.startswith(GIT):
+            self._git()
         elif change:
             self._send(change(Path(self.translate_path(self.path)).read_bytes()))
         else:
             super().do_GET()
+
+    def do_POST(self) -> None:
+        self.web.requests.append(self.path)
+        self._git()
+
+    def _git(self) -> None:
+        place, _, query = self.path.removeprefix(GIT.rstrip("/")).partition("?")
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = {
+            "GIT_PROJECT_ROOT": str(self.web.folder), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": place, "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command, "CONTENT_LENGTH": str(len(sent)), "PATH": os.environ["PATH"],
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""), "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+        }  # fmt: skip
+        said = subprocess.run(("git", "http-backend"), input=sent, env=told, capture_output=True, check=False).stdout
+        head, _, body = said.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        self.send_response(int(fields.pop("Status", "200").split()[0]))
+        for name, value in {**fields, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
     def _send(self, data: bytes) -> None:
         self.send_response(200)

@@ -143,6 +143,8 @@ CONFIGS = [
      "hubd config set environments.science '{lock: environments/science.lock, manager: conda}'"),
     ("{lock: environments/other.lock}", "away/it s.lock", "hubd config set environments.science.lock '"),
     ("{lock: environments/science.lock}", None, ""),
+    (f"{{lock: environments/science.lock, git: {{url: 'https://x.example/y', commit: {'ab' * 20}}}, keep: 5}}", None,
+     "hubd config set environments.science '{lock: environments/science.lock, keep: 5}'"),
     (None, None, "hubd config set environments.science '{lock: environments/science.lock}'"),
 ]  # fmt: skip
 

@@ -38,7 +38,7 @@ def test_every_option_says_what_it_is(name: str) -> None:
     assert re.fullmatch(r"[A-Z].*[^.]\.", option.description), "one sentence"
     assert ". " not in option.description
     assert option.examples or option.kind == "section"
-    assert option.default is not NOTHING or name.startswith(("plugins", "environments.NAME.publish."))
+    assert option.default is not NOTHING or name.startswith(("plugins", "environments.NAME.publish.", "environments.NAME.git."))
     assert option.kind != "any"
     heading, row = f"## `{name}`", f"| `{name.rpartition('.')[2]}` |"
     assert heading in render.reference() or row in render.reference() or f"## `{name}." in render.reference() or "plugins" in name

@@ -342,6 +342,12 @@ def test_a_manager_that_fails_is_told(tmp_path: Path, argv: tuple[str, ...], wha
     assert (code, told["what"], told["why"]) == (1, what, "it went wrong")
 
 
+def test_what_a_killed_fetch_of_a_repository_left_goes_with_the_cleaning(tmp_path: Path) -> None:
+    (tmp_path / "cache/repository/copy").mkdir(parents=True)
+    assert clean_job(tmp_path)[0] == 0
+    assert not (tmp_path / "cache/repository").exists()
+
+
 def test_while_a_build_holds_the_cache_nothing_is_cleaned(tmp_path: Path) -> None:
     (tmp_path / "cache/uv").mkdir(parents=True)
     with (tmp_path / "cache/build.lock").open("w") as lock:

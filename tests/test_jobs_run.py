@@ -902,6 +902,32 @@ def test_a_lock_is_fetched(rig: Rig, tmp_path: Path) -> None:
     assert rig.lock[-1] == f"  - 'six==1.17.0 --hash=sha256:{SHA}'"
 
 
+@pytest.mark.parametrize(("kind", "text", "last"), [("lock", UV_LOCK, "six==1.17.0"), ("file", FILE, "numpy==2.4.6")])
+def test_a_lock_or_a_file_of_a_repository_is_built(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str, text: str, last: str
+) -> None:
+    asked: list[Any] = []
+
+    def text_of(work: Work, source: Any, *, most: int) -> str:
+        asked.append((source["url"], source["commit"], source["place"], most))
+        return text
+
+    monkeypatch.setattr("hubd.jobs.repository.text_of", text_of)
+    solves(rig)
+    source = {"kind": kind, "place": "e/a", "url": "https://x.example/y", "commit": "ab" * 20, "sha256": "", "channels": True}
+    assert rig.run(packages=[], source=source) == 0
+    assert asked == [("https://x.example/y", "ab" * 20, "e/a", 8 * 1024 * 1024)]
+    assert rig.lock[-1] == f"  - '{last} --hash=sha256:{SHA}'"
+
+
+def test_what_is_wrong_in_a_file_of_a_repository_is_told_with_where_that_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubd.jobs.repository.text_of", lambda *_, **__: "dependencies:\n\t- x")
+    source = {"kind": "file", "place": "e/a", "url": "https://x.example/y", "commit": "ab" * 20, "channels": True}
+    assert rig.run(source=source) == 1
+    assert rig.told["what"] == "e/a of https://x.example/y at abababababab cannot be used as it is"
+    assert "line 2" in rig.told["why"]
+
+
 UNUSABLE = [
     ("file", FILE, SHA, "is not the file it should be", f"expected {SHA}"),
     ("file", "dependencies: [numpy]", "", "behind cannot be used as it is", "ipykernel is not among the packages"),

@@ -448,6 +448,19 @@ def test_what_is_behind_an_address_is_left_to_the_build(kind: str, own: bool) ->
     assert found.channels == (("own",) if option else ("conda-forge",))
 
 
+@pytest.mark.parametrize("kind", ["lock", "file"])
+def test_what_is_in_a_repository_is_left_to_the_build_which_needs_git(kind: str) -> None:
+    git = f"git: {{url: 'https://x.example/course', commit: {'AB' * 20}}}"
+    wish = wanted(f"environments: {{a: {{{kind}: e/a, manager: conda, {git}}}, b: {{manager: uv}}}}\n", facts=CHOICE)
+    found = environments(wish)
+    assert found["a"].source == Source(kind=kind, place="e/a", url="https://x.example/course", commit="ab" * 20)
+    assert (found["a"].refused, found["a"].packages) == (None, ())
+    assert ["packages:git" in found[name].needs for name in "ab"] == [True, False]
+    assert "packages:git" in {each.id for each in made(wish).resources}
+    without = wanted("environments: {b: {manager: uv}}\n", facts=CHOICE)
+    assert "packages:git" not in {each.id for each in made(without).resources}
+
+
 REFUSED = [
     # what the environment says, what the file holds, words
     ("lock: a.lock", "junk", ["a.lock cannot be used", "line 1: 'junk'"]),

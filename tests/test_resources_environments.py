@@ -90,6 +90,19 @@ def test_a_lock_is_known_by_what_is_in_it_wherever_that_is() -> None:
     assert here.digest != environment(source=Source(kind="lock", place="a.lock", sha256="abd", text="manager: conda")).digest
 
 
+def test_a_file_of_a_repository_is_known_by_its_commit_and_path_wherever_the_repository_is() -> None:
+    def digest(**change: str) -> str:
+        asked = {"kind": "file", "place": "e/r.yml", "url": "https://x.example/course", "commit": "a" * 40}
+        return environment(source=Source(**{**asked, **change})).digest  # type: ignore[arg-type]
+
+    assert digest() == digest(url="https://moved.example/course")
+    assert len({digest(), digest(commit="b" * 40), digest(place="r.yml"), digest(kind="lock")}) == 4
+
+
+def test_what_was_built_before_there_were_repositories_is_right_as_it_is() -> None:
+    assert Source(kind="lock", place="a.lock", sha256="abc").content == ("lock", "abc", "True")
+
+
 @pytest.mark.parametrize(("options", "same"), DIGEST)
 def test_what_is_asked_for_is_told_apart(options: dict[str, Any], same: bool) -> None:
     assert (environment(**options).asked == environment().asked) is same
@@ -631,8 +644,16 @@ SOURCES = [
     (
         Source(kind="file", place="https://x.example/a.yml", sha256="a", channels=False),
         "",
-        {"kind": "file", "place": "https://x.example/a.yml", "sha256": "a", "text": "", "channels": False},
+        {"kind": "file", "place": "https://x.example/a.yml", "sha256": "a", "text": "", "channels": False, "url": "",
+         "commit": ""},
         "from the file https://x.example/a.yml",
+    ),
+    (
+        Source(kind="lock", place="e/a.lock", url="https://x.example/course", commit="ab" * 20),
+        "",
+        {"kind": "lock", "place": "e/a.lock", "sha256": "", "text": "", "channels": True, "url": "https://x.example/course",
+         "commit": "ab" * 20},
+        "from the lock e/a.lock of https://x.example/course at abababababab",
     ),
 ]
 

@@ -92,9 +92,9 @@ def unclear_source(written: Mapping[str, Any]) -> Iterator[Finding]:
         for other in excluded[key]:
             if written.get(other):
                 yield (other,), f"`{other}` can't be used together with `{key}`", "keep one of the two"
-        if is_address(written[key]) and not written.get("sha256"):
+        if is_address(written[key]) and not written.get("sha256") and not written.get("git"):
             yield (key,), "an address needs the checksum of what is behind it", "add `sha256:`, as sha256sum tells it"
-    if written.get("sha256") and not given:
+    if written.get("sha256") and not given and not written.get("git"):
         yield ("sha256",), "there is neither a `lock` nor a `file` that it could be of", "remove it"
 
 

@@ -20,6 +20,7 @@ from hubd.config.checks import (
     vague_audience,
 )
 from hubd.config.conda_section import Conda
+from hubd.config.git_section import Git, misplaced_git
 from hubd.config.names import (
     AbsolutePath,
     Account,
@@ -127,6 +128,11 @@ class Environment(Section):
         description="What the SHA-256 of that lock or file must be; an address needs one.",
         examples=["f6dfb5b59614fd7b2956b240b2575a9d58203ec7f7a99f85128158a0fdc5c1d7"],
     )
+    git: Git | None = Field(
+        default=None,
+        description="The git repository, at an exact commit, that holds this lock or file, whose path is then one in there.",
+        examples=[{"url": "https://git.example.org/course", "commit": "8f2a4c1be07d53946a1f0c9e2d7b85634afe1290"}],
+    )
     publish: Publish | None = Field(
         default=None,
         description="An environment that somebody made, built again from its lock; see `hubd env publish`.",
@@ -175,12 +181,18 @@ class Environment(Section):
         """The lock to build: the one that is named, or that of what is published."""
         return self.publish.place if self.publish else self.lock
 
+    @property
+    def places(self) -> tuple[str | None, ...]:
+        """What it is built from or proven by and is in no repository: files of this machine, and addresses."""
+        return (self.smoke,) if self.git else (self.lock_place, self.file, self.smoke)
+
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
         yield from twice(written, "packages")
         yield from twice(written, "pip")
         yield from missing_kernel(written)
         yield from unclear_source(written)
+        yield from misplaced_git(written)
         yield from twice(written, "audience")
         yield from vague_audience(written)
 
@@ -279,8 +291,8 @@ class Config(Section):
     @property
     def files(self) -> tuple[str, ...]:
         """The files of this machine that environments are built from or proven by, as they are named."""
-        places = (place for each in self.environments.values() for place in (each.lock_place, each.file, each.smoke) if place)
-        return tuple(dict.fromkeys(place for place in places if not is_address(place)))
+        places = (place for each in self.environments.values() for place in each.places)
+        return tuple(dict.fromkeys(place for place in places if place and not is_address(place)))
 
     def section(self, name: str) -> Section:
         """A plugin's own section. Raises KeyError where no plugin brought such a section."""

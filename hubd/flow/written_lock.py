@@ -19,7 +19,7 @@ from hubd.layout import Layout
 from hubd.tools.lock import Lock, lock_text
 
 # What a lock takes the place of.
-REPLACED = ("packages", "pip", "channels", "file", "sha256", "lock")
+REPLACED = ("packages", "pip", "channels", "file", "sha256", "git", "lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def how_to_use(layout: Layout, name: str, path: Path, lock: Lock) -> str:
     """
     place = str(path.relative_to(layout.prefix)) if path.is_relative_to(layout.prefix) else str(path)
     written = _written(layout, name)
-    if written.get("lock") == place:
+    if written.get("lock") == place and not written.get("git"):
         return ""
     option = f"environments.{dotted((name,))}"
     kept = {key: value for key, value in written.items() if key not in REPLACED}

@@ -8,8 +8,9 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import files
+from hubd.jobs import repository
 from hubd.jobs.work import Work
-from hubd.tools import conda
+from hubd.tools import conda, git
 from hubd.tools.lock import unfit
 
 LONGEST = 8 * 1024 * 1024
@@ -19,7 +20,7 @@ def asked(work: Work) -> Work:
     """The work with all that it is asked for in its specification. Raises HubdError where that cannot be had or built."""
     source: Mapping[str, Any] = work.spec["source"]
     if source:
-        text = _fetch(work, source)
+        text = repository.text_of(work, source, most=LONGEST) if source.get("commit") else _fetch(work, source)
         more = {"lock": text} if source["kind"] == "lock" else _from_file(work, source, text)
         work = replace(work, spec={**work.spec, **more})
     lock = work.lock
@@ -41,12 +42,18 @@ def _fetch(work: Work, source: Mapping[str, Any]) -> str:
         files.remove(path)
 
 
+def _told(source: Mapping[str, Any]) -> str:
+    """Where it is written, for messages."""
+    place = str(source["place"])
+    return git.told(place, str(source["url"]), str(source["commit"])) if source.get("commit") else place
+
+
 def _from_file(work: Work, source: Mapping[str, Any], text: str) -> dict[str, list[str]]:
     # What reads YAML takes longer to load than everything else of a job.
     from hubd.config.environment_file import not_usable, parse_environment_file
     from hubd.config.problems import ConfigInvalid
 
-    place, language, pip = str(source["place"]), work.spec["smoke"], work.spec["pip"]
+    place, language, pip = _told(source), work.spec["smoke"], work.spec["pip"]
     try:
         found = parse_environment_file(text, source=place, language=language, also=tuple(pip))
     except ConfigInvalid as error:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from hubd.errors import HubdError, last_line
-from hubd.jobs import compiled, pypi, records
+from hubd.jobs import compiled, pypi, records, repository
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 
@@ -29,6 +29,7 @@ def clean(work: Work) -> None:
             raise HubdError("the package cache stays as it is", why="a build uses it at this moment", retry=True) from None
         compiled.forget_unshared(cache)
         records.forget_unshared(cache)
+        repository.clear_left(cache)
         if (cache / UV).is_dir():
             _clean_uv(work, cache / UV)
         if (cache / CONDA).is_dir() and work.spec["conda"]:

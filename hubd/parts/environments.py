@@ -18,6 +18,7 @@ from hubd.resources.directory import Directory
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generations, OldGenerations
 from hubd.resources.kernel import Kernel
+from hubd.resources.package import Packages
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import FACT as HAND_EDITS
 from hubd.resources.untouched import Untouched, noted
@@ -28,6 +29,9 @@ WITH_CHANNELS = ("conda", "rattler")
 
 # Audiences in plain words; the others are groups.
 AUDIENCES = {EVERYONE: "everybody", ADMINS: "admins"}
+
+# bootstrap.py installs it as well, and somebody may have removed it since then.
+GIT = Packages(label="git", packages=("git",))
 
 CHANNEL_ADDRESS = "https://conda.anaconda.org/{}/noarch/repodata.json.zst"
 
@@ -41,6 +45,8 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
         yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
         yield _conda(wanted)
+    if any(each.git for each in environments.values()):
+        yield GIT
     digests = dict.fromkeys(environments, "")
     for name, each in environments.items():
         if managers[name] != "auto":
@@ -94,6 +100,7 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
             f"directory:{layout.cache}",
             f"directory:{layout.reports}",
             *((_conda(wanted).id,) if conda else ()),
+            *((GIT.id,) if each.git else ()),
         ),
     )
     return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))

@@ -57,6 +57,9 @@ def _packages(wanted: Wanted, each: model.Environment) -> Written:
     kind, place = ("lock", each.lock_place) if each.lock_place else ("file", each.file)
     if not place:
         return Written(packages=each.packages, pip=each.pip, channels=channels)
+    if each.git:
+        git = Source(kind=kind, place=place, channels=not each.channels, url=each.git.url, commit=each.git.commit)
+        return Written(pip=each.pip, channels=channels, source=git)
     if is_address(place):
         source = Source(kind=kind, place=place, sha256=each.sha256 or "", channels=not each.channels)
         return Written(pip=each.pip, channels=channels, source=source)

@@ -16,6 +16,7 @@ from hubd.resources.base import Forecast, Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generation, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.resources.saved_lock import difference_from
+from hubd.tools import git
 from hubd.tools.build_forecast import BuildForecast, asked_change
 from hubd.tools.job_limits import USUAL, JobLimits
 from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
@@ -30,13 +31,26 @@ class Source:
     """Where what is asked for is written. kind: lock or file. place: as the config names it. sha256: of its text.
 
     text: a lock's own; empty for what the build has to fetch first. channels: whether those of a file count.
+    url, commit: of the git repository that the place is in; empty for none.
     """
 
     kind: str
     place: str
-    sha256: str
+    sha256: str = ""
     text: str = ""
     channels: bool = True
+    url: str = ""
+    commit: str = ""
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """What changes when something else is behind it. A commit is the same wherever its repository has moved to."""
+        return (self.kind, self.sha256, str(self.channels), *((self.commit, self.place) if self.commit else ()))
+
+    @property
+    def told(self) -> str:
+        """Where it is, for messages."""
+        return git.told(self.place, self.url, self.commit) if self.commit else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ class Environment(Resource):
         """Twelve digits that change when anything that is asked for changes."""
         asked: list[object] = [self.manager, sorted(self.packages), self.requirements_digest, list(self.channels)]
         source = self.source
-        asked += [sorted(self.pip), [source.kind, source.sha256, str(source.channels)] if source else []]
+        asked += [sorted(self.pip), list(source.content) if source else []]
         asked += [self.smoke, [(cell.source, cell.tags) for cell in self.notebook.cells], list(self.drop)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
@@ -157,7 +171,7 @@ class Environment(Resource):
             return ()
         count = len(self.packages) + len(self.pip)
         what = f"{count} packages" if count else "the locked list"
-        what = f"the {self.source.kind} {self.source.place}" if self.source else what
+        what = f"the {self.source.kind} {self.source.told}" if self.source else what
         return (Step(f"build {self.environment} with {self.manager} from {what}{_again(seen)}", self._start),)
 
     def progress(self, seen: SeenEnvironment) -> Progress | None:

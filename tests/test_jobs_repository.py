@@ -1,0 +1,282 @@
+"""One file of a git repository at an exact commit, by git itself: what is had, and every way in which nothing is."""
+
+from __future__ import annotations
+
+import fcntl
+import http.server
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubd.errors import HubdError
+from hubd.host.commands import Commands
+from hubd.host.web import Web
+from hubd.jobs import repository
+from hubd.jobs.work import Work
+
+pytestmark = pytest.mark.real_programs
+
+MOST = 100_000
+FIRST, SECOND = "dependencies: [python]\n", "dependencies: [python, r-base] # é\n"
+NOWHERE = "0123456789" * 4
+AS_SOMEBODY = ("-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git as somebody with no settings, as whom a repository is made."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(("git", *AS_SOMEBODY, *words), cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path) -> str:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=more")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def fill(folder: Path) -> None:
+    """Put into a repository whatever may lie in one."""
+    (folder / "environments/deep").mkdir(parents=True)
+    (folder / "environments/r.yml").write_text(FIRST)
+    (folder / "environments/deep/x.yml").write_text(FIRST)
+    (folder / "link.yml").symlink_to("/etc/shadow")
+    (folder / "away").symlink_to("/etc")
+    (folder / "large.yml").write_bytes(os.urandom(MOST + 1))
+    (folder / "binary.yml").write_bytes(b"\xff\xfea\0")
+    (folder / "lfs.yml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+    (folder / "bell\a\x1b[31m.yml").touch()
+
+
+class Served:
+    """A repository as it is served. commits: by a word."""
+
+    def __init__(self, folder: Path, kind: str = "sha1") -> None:
+        self.path, source = folder / "served.git", folder / "source"
+        source.mkdir(parents=True)
+        git(source, "init", "--quiet", f"--object-format={kind}")
+        fill(source)
+        self.commits = {"first": commit(source)}
+        (source / "environments/r.yml").write_text(SECOND)
+        git(source, "submodule", "--quiet", "add", str(source), "other") if kind == "sha1" else None
+        self.commits["second"] = commit(source)
+        git(source, "tag", "--annotate", "--message=x", "autumn")
+        self.commits["tag"] = git(source, "rev-parse", "autumn")
+        git(folder, "clone", "--quiet", "--bare", str(source), str(self.path))
+        git(self.path, "update-server-info")
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    return Served(tmp_path_factory.mktemp("git"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def fetch(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60, said: Any = None) -> str:
+    limits = {"memory": None, "cpu": None, "time": time}
+    phases: list[str] = said if said is not None else []
+    work = Work(
+        spec={"cache": str(cache), "job": "env-a", "limits": limits}, commands=Commands(), web=Web(), phase=phases.append,
+        doing=lambda: phases[-1] if phases else "",
+    )  # fmt: skip
+    return repository.text_of(work, {"url": url, "commit": at, "place": place}, most=MOST)
+
+
+def refused(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60) -> HubdError:
+    with pytest.raises(HubdError) as caught:
+        fetch(cache, url, at, place, time=time)
+    assert os.listdir(cache) == ["repository.lock"], "nothing of it is left"
+    return caught.value
+
+
+@pytest.mark.parametrize(("at", "text"), [("first", FIRST), ("second", SECOND), ("tag", SECOND)])
+def test_the_text_is_that_of_the_commit(cache: Path, served: Served, at: str, text: str) -> None:
+    said: list[str] = []
+    assert fetch(cache, served.url, served.commits[at], said=said) == text
+    assert said == [f"fetching environments/r.yml of {served.url} at {served.commits[at][:12]}"]
+    assert os.listdir(cache) == ["repository.lock"]
+
+
+def test_a_repository_with_long_names_of_its_commits(cache: Path, tmp_path: Path) -> None:
+    longer = Served(tmp_path / "longer", "sha256")
+    assert fetch(cache, longer.url, longer.commits["first"]) == FIRST
+    assert "has no commit" in refused(cache, longer.url, NOWHERE[:32] * 2).what
+
+
+UNUSABLE = [
+    # path, words of the message
+    ("environments/r.yaml", ["there is no environments/r.yaml of file://", "the folder environments has no r.yaml; there are ",
+                             "Did you mean environments/r.yml?"]),
+    ("enviroments/r.yml", ["its first folder has no enviroments; there are ", "Did you mean environments?"]),
+    ("nothing-like-it", ["bell.yml", "Correct the path"]),
+    ("environments", ["cannot be used", "environments is a folder and no file"]),
+    ("environments/r.yml/x", ["environments/r.yml is a file and no folder"]),
+    ("link.yml", ["cannot be used", "link.yml is a symbolic link, and none is followed"]),
+    ("away/shadow", ["away is a symbolic link, and none is followed", "Name the file"]),
+    ("other", ["other is another repository (a submodule), which is not followed"]),
+    ("other/environments/r.yml", ["other is another repository"]),
+    ("large.yml", ["is too large", "at most 100 kB are read, and it has 100 kB"]),
+    ("binary.yml", ["cannot be read", "it is not text"]),
+    ("lfs.yml", ["is not in the repository", "Git LFS keeps it elsewhere"]),
+    ("*.yml", ["has no *.yml"]),
+    (":(top)lfs.yml", ["has no :(top)lfs.yml"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "words"), UNUSABLE, ids=[row[0] for row in UNUSABLE])
+def test_what_is_no_file_is_told(cache: Path, served: Served, place: str, words: list[str]) -> None:
+    error = refused(cache, served.url, served.commits["second"], place)
+    told = f"{error} {error.fix}"
+    assert all(word in told for word in words), told
+    assert error.retry is False
+    assert told.isprintable()
+
+
+def test_a_large_file_is_not_even_fetched_where_the_server_can_leave_it_out(cache: Path, tmp_path: Path) -> None:
+    choosy = Served(tmp_path / "choosy")
+    git(choosy.path, "config", "uploadpack.allowFilter", "true")
+    assert fetch(cache, choosy.url, choosy.commits["first"]) == FIRST
+    error = refused(cache, choosy.url, choosy.commits["first"], "large.yml")
+    assert error.why == "at most 100 kB are read, and it has more"
+
+
+def test_a_commit_that_is_not_there(cache: Path, served: Served) -> None:
+    error = refused(cache, served.url, NOWHERE)
+    assert (error.what, error.retry) == (f"{served.url} has no commit {NOWHERE}", False)
+    assert "Correct the commit" in error.fix
+
+
+def test_a_repository_of_this_machine_that_is_not_there(cache: Path, tmp_path: Path) -> None:
+    error = refused(cache, f"file://{tmp_path}/none.git", NOWHERE)
+    assert (error.what, error.retry) == (f"there is no repository at file://{tmp_path}/none.git that can be read", False)
+    assert "does not appear to be a git repository" in error.why
+    assert "let the account hubd-build read it" in error.fix
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files as they are, which git calls dumb, and a status for each number in an address."""
+
+    def do_GET(self) -> None:
+        first = self.path.split("/")[1]
+        if first.isdigit():
+            self.send_error(int(first))
+        else:
+            super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def dumb(served: Served) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(served.path.parent)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.real_sockets
+def test_a_server_that_gives_no_single_commits_is_asked_for_all(cache: Path, served: Served, dumb: str) -> None:
+    said: list[str] = []
+    assert fetch(cache, f"{dumb}/served.git", served.commits["first"], said=said) == FIRST
+    assert said[-1] == f"fetching all of {dumb}/served.git, which gives no single commits"
+    assert "has no commit" in refused(cache, f"{dumb}/served.git", NOWHERE).what
+
+
+ANSWERS = [
+    ("404", "there is no repository at", "not found", False),
+    ("401", "there is no repository at", "could not read Username", False),
+    ("403", "there is no repository at", "403", False),
+    ("source/environments", "there is no repository at", "not found", False),
+    ("500", "cannot be reached", "500", True),
+    ("429", "cannot be reached", "429", True),
+]
+
+
+@pytest.mark.real_sockets
+@pytest.mark.parametrize(("path", "what", "why", "retry"), ANSWERS)
+def test_what_a_server_refuses(cache: Path, dumb: str, path: str, what: str, why: str, retry: bool) -> None:
+    error = refused(cache, f"{dumb}/{path}", NOWHERE)
+    assert what in error.what and f"{dumb}/{path}" in error.what
+    assert why in error.why
+    assert error.retry is retry
+
+
+def test_a_server_that_is_not_there_is_asked_again_later(cache: Path) -> None:
+    error = refused(cache, "http://127.0.0.1:1/x", NOWHERE)
+    assert (error.what, error.retry) == ("http://127.0.0.1:1/x cannot be reached", True)
+    assert "Failed to connect" in error.why
+
+
+def test_no_other_way_than_the_ones_of_the_config_is_taken(cache: Path, tmp_path: Path) -> None:
+    error = refused(cache, f"ext::touch {tmp_path}/harmed", NOWHERE)
+    assert "transport 'ext' not allowed" in error.why
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_without_git_it_is_said_how_to_get_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubd.host.commands.PATH", str(tmp_path))
+    error = refused(cache, "https://x.example/y", NOWHERE)
+    assert (error.what, error.retry) == ("the program git is not on this machine", False)
+    assert error.fix == "Install it: apt-get install git"
+
+
+def test_the_time_of_the_build_counts(cache: Path, served: Served) -> None:
+    assert "took longer than builds.time" in refused(cache, served.url, NOWHERE, time=0).what
+
+
+def test_what_a_killed_one_left_is_gone_with_the_next(cache: Path, served: Served) -> None:
+    for name in ("repository", ".repository.0123456789ab.hubd-gone"):
+        (cache / name / "copy").mkdir(parents=True)
+    assert fetch(cache, served.url, served.commits["first"]) == FIRST
+    assert os.listdir(cache) == ["repository.lock"]
+
+
+def test_what_is_left_is_cleared_unless_somebody_fetches(cache: Path) -> None:
+    repository.clear_left(cache)
+    assert os.listdir(cache) == []
+    (cache / "repository/copy").mkdir(parents=True)
+    with (cache / "repository.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        repository.clear_left(cache)
+        assert (cache / "repository/copy").is_dir()
+    repository.clear_left(cache)
+    assert os.listdir(cache) == ["repository.lock"]
+
+
+def test_the_certificates_of_this_host_are_used(cache: Path, monkeypatch: pytest.MonkeyPatch, served: Served) -> None:
+    given: list[Any] = []
+
+    class Seen(Commands):
+        def run(self, argv: tuple[str, ...], **options: Any) -> Any:
+            given.append((argv, options["environment"]))
+            return super().run(argv, **options)
+
+    monkeypatch.setattr("test_jobs_repository.Commands", Seen)
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/own.pem")
+    fetch(cache, served.url, served.commits["first"])
+    fetches = [environment for argv, environment in given if "fetch" in argv]
+    assert [each["GIT_SSL_CAINFO"] for each in fetches] == ["/etc/own.pem"]
+    # What only looks at the copy fetches nothing, also not what was left out of it.
+    assert {each["GIT_ALLOW_PROTOCOL"] for argv, each in given if "fetch" not in argv} == {""}
