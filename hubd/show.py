@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.values import Gap, Pass
-from hubd.words import because
+from hubd.words import because, named, thing
 
-MARKS = {"right": "✓", "fixed": "✓", "running": "…", "failed": "✗", "held": "·"}
+# How things came out of a pass, in words.
+RESULTS = {"right": "right", "fixed": "fixed", "running": "under way", "failed": "failed", "held": "waiting"}
 
 
 def plan_json(found: Pass) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         if change["touches"]:
             yield f"      touches: {change['touches']}"
     for waiting in plan["waiting"]:
-        yield f"  … {waiting['id']}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
+        yield f"  … {thing(waiting['id'])}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
         if waiting["error"] and waiting["error"]["why"]:
             yield f"      because {because(waiting['error']['why'])}"
         if waiting["error"] and waiting["error"]["fix"]:
@@ -66,11 +68,11 @@ def event_line(event: Mapping[str, Any]) -> str:
     if kind == "step":
         return f"  → {event['say']}"
     if kind == "job":
-        return f"  … {event['id']}: {event['say']}"
+        return f"  … {event['id'].removeprefix('env-')}: {event['say']}"
     if kind == "say":
         return f"  {event['say']}"
     if kind == "outcome" and result == "failed":
-        return f"  ✗ {event['id']}: {event['say']}"
+        return f"  ✗ {thing(event['id'])}: {event['say']}"
     return ""
 
 
@@ -89,8 +91,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield from error_lines(outcome["error"])
     for broken in summary.get("broken", []):
         yield f"The plugin {broken['plugin']} is left out: {broken['why']}"
-    count = {result: sum(each["result"] == result for each in outcomes) for result in MARKS}
-    told = [f"{number} {result}" for result, number in count.items() if number]
+    count = {result: sum(each["result"] == result for each in outcomes) for result in RESULTS}
+    told = [f"{number} {RESULTS[result]}" for result, number in count.items() if number]
     whole = "All else" if summary.get("broken") else "All"
     yield f"{', '.join(told)}; {summary.get('right', 0)} were right." if told else f"{whole} is right; nothing was changed."
 
@@ -120,13 +122,28 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     for trouble in last.get("trouble", []):
         yield from error_lines(trouble)
     for running in last.get("running", []):
-        yield f"… {running['id']}: {running['say']}"
-    for held in last.get("held", []):
-        yield f"· {held['id']} {held['say']}"
+        yield f"… {thing(running['id'])}: {running['say']}"
+    yield from _held_lines(last.get("held", []))
     for notice in last.get("notices", []):
         yield f"Note: {notice['say']}."
         if notice["fix"]:
             yield f"  {notice['fix']}"
+
+
+def _held_lines(held: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What waits, by what it waits for in the end: a build that fails holds what comes after it one behind the other."""
+    waits = {each["id"]: each.get("waits_for", "") for each in held}
+    by_cause = defaultdict(list)
+    for each in held:
+        cause = each.get("waits_for", "")
+        for _ in waits:  # a damaged record may go in a circle
+            cause = waits.get(cause) or cause
+        if cause:
+            by_cause[cause].append(thing(each["id"]))
+        else:
+            yield f"· {thing(each['id'])}: {each['say']}"
+    for cause, those in by_cause.items():
+        yield f"· {named(those)} {'waits' if len(those) == 1 else 'wait'} for {thing(cause)}"
 
 
 def error_lines(error: HubdError | Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Plain words for lists, times and sizes, the same everywhere. Reads and writes nothing."""
+"""Plain words for things, lists, times and sizes, the same everywhere. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from collections.abc import Sequence
 LONGEST_TEXT = 600
 BYTES = {"T": 1024**4, "G": 1024**3, "M": 1024**2, "K": 1024}
 SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+
+# What hubd keeps right, by kind; {} is the name. An id is for programs: what people read says what the thing is.
+THINGS = {
+    "answer": "the answer of {}", "choice": "the choice between conda and uv", "closed-file": "the file {}",
+    "closed-person": "the account of {}", "conda": "conda in {}", "directory": "the folder {}",
+    "ended-choices": "the decisions about environments", "environment": "the environment {}",
+    "existing-conda": "the conda in {}", "file": "the file {}", "group": "the group {}", "home-file": "the file of {}",
+    "home-folder": "the home of {}", "hub-people": "who the hub knows", "kernel": "the kernel {}", "link": "the link {}",
+    "listening": "the ports of {}", "members": "the members of the group {}", "no-environment": "the environment {}",
+    "no-file": "the file {}", "no-link": "the link {}", "no-unit": "the unit {}", "nothing-else": "the folder {}",
+    "old-generations": "the older generations in {}", "packages": "the packages of the system ({})",
+    "person": "the account of {}", "port": "the port {}", "reports": "the reports of builds", "secret": "the secret {}",
+    "server-limits": "the limits of people's servers", "service": "the service {}", "switch": "the switch to the new build of {}",
+    "system-account": "the account {}", "unit": "the unit {}", "untouched": "the look for changes by hand in {}",
+}  # fmt: skip
 
 # What steers a terminal: colours and cursor moves, then titles and links, which end with a bell or another sequence.
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
@@ -30,6 +45,15 @@ def named(names: Sequence[str], limit: int = 8) -> str:
     if len(names) <= limit:
         return ", ".join(names)
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def thing(identity: str) -> str:
+    """What an id like `switch:geo` stands for, in words; one of a plugin's own kind as `kind name`."""
+    kind, _, name = identity.partition(":")
+    if kind == "kernel" and name.count("/") > 2:  # its folder is that of who sees it
+        *_, audience, _, name = name.split("/")
+        return f"the kernel {name} for {audience}"
+    return THINGS.get(kind, f"{kind} {{}}").format(name.rstrip("/")).rstrip()
 
 
 def size(count: float) -> str:

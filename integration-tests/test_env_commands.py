@@ -157,7 +157,7 @@ def test_the_same_is_built_anew_while_people_work(hub_machine: HubMachine, serve
     kernel = server.start_kernel(KERNEL)
     before = kernel.run(WHERE)
     said = hub_machine.hubd("env", "build", KERNEL, timeout=900).out
-    assert f"… env-{KERNEL}: starting its kernel and running a cell" in said, said
+    assert f"… {KERNEL}: starting its kernel and running a cell" in said, said
     now = told(hub_machine, "show", KERNEL)["generation"]
     assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}: the same packages" in said, said
     assert kernel.run(WHERE) == before, "what runs keeps what it has"

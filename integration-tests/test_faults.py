@@ -286,7 +286,7 @@ def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(hu
     hub_machine.shell(f"rm {place} && mkdir {place}")
     cure = f"Move it out of the way: mv {place} {place}.old"
     planned = hub_machine.hubd("plan")
-    assert f"  … file:{place}: a folder is in its place\n" in planned.out, planned
+    assert f"  … the file {place}: a folder is in its place\n" in planned.out, planned
     assert cure in planned.out, planned
     done = hub_machine.hubd("apply", "--yes", check=False)
     assert (done.code, cure in done.err) == (5, True), done

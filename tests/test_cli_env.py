@@ -88,7 +88,7 @@ def test_why(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "env", "why", "science") == "science: right; nothing failed\n"
     machine.write(CONFIG.replace("manager: uv", "manager: conda") + "conda: {path: /nowhere}\n")
     told = said(capsys, "env", "why", "science")
-    assert told.startswith("✗ science cannot be built without existing-conda:/nowhere\n  because there is no conda at /nowhere")
+    assert told.startswith("✗ science cannot be built without the conda in /nowhere\n  because there is no conda at /nowhere")
     assert "Correct conda.path" in told and "People have generation 1 meanwhile." in told
     assert json.loads(said(capsys, "env", "why", "science", "--json"))["trouble"]["what"].startswith("science cannot be built")
 
@@ -213,7 +213,7 @@ def test_of_one_build_only_its_own_phases_are_shown(capsys: pytest.CaptureFixtur
     with _following("geo", quiet=False) as hear:
         for event in events:
             hear(event)
-    assert capsys.readouterr().out == "  … env-geo: solving [geo]\n  → build\n"
+    assert capsys.readouterr().out == "  … geo: solving [geo]\n  → build\n"
     with _following("geo", quiet=True) as hear:
         hear(events[0])
     assert capsys.readouterr().out == ""

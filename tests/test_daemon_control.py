@@ -433,11 +433,11 @@ def test_a_stop_in_a_pass_is_a_state_that_the_next_heals(rig: Rig) -> None:
 
 LINES = [
     (Ended(ExitCode.DONE, {"outcomes": []}), "All is right"),
-    (Ended(ExitCode.DONE, {"outcomes": []}, ("env-a",)), "All is right, 1 jobs under way"),
-    (Ended(ExitCode.FAILED, {"outcomes": [{"id": "x", "result": "failed"}]}), "1 things need attention: x"),
+    (Ended(ExitCode.DONE, {"outcomes": []}, ("env-a",)), "All is right, 1 job under way"),
+    (Ended(ExitCode.FAILED, {"outcomes": [{"id": "file:/x", "result": "failed"}]}), "1 thing needs attention: the file /x"),
     (
         Ended(ExitCode.PARTLY_APPLIED, {"outcomes": [], "broken": [{"plugin": "hubd-p", "why": "no"}]}),
-        "1 things need attention: plugin:hubd-p",
+        "1 thing needs attention: the plugin hubd-p",
     ),
     (
         Ended(ExitCode.CONFIG_INVALID, {"error": {"what": "the file has a problem"}}),

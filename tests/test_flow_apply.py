@@ -69,8 +69,8 @@ def test_a_failure_holds_what_needs_it_and_nothing_else(world: World) -> None:
     assert {label: outcome.result for label, outcome in outcomes.items()} == {
         "floor": FAILED, "wall": HELD, "roof": HELD, "garden": FIXED,
     }  # fmt: skip
-    assert outcomes["wall"].say == "waits for thing:floor"
-    assert outcomes["roof"].say == "waits for thing:wall"
+    assert (outcomes["wall"].say, outcomes["wall"].waits_for) == ("waits for thing floor", "thing:floor")
+    assert outcomes["roof"].waits_for == "thing:wall"
     assert outcomes["floor"].error is not None
     assert outcomes["floor"].error.fix == "Buy some."
     assert "wall" not in world.order
@@ -99,7 +99,7 @@ def test_fixed_means_that_a_second_look_finds_no_gap(world: World) -> None:
     assert (outcomes["a"].result, outcomes["b"].result) == (FAILED, HELD)
     error = outcomes["a"].error
     assert error is not None
-    assert error.what == "thing:a is still not right"
+    assert error.what == "thing a: it is still not right"
     assert error.why == "after turn a on there is still to do: turn a on"
     assert error.retry
 
@@ -121,7 +121,7 @@ def test_a_bug_in_one_resource_does_not_end_the_pass(world: World) -> None:
     assert (outcomes["bug"].result, outcomes["fine"].result) == (FAILED, FIXED)
     error = outcomes["bug"].error
     assert error is not None
-    assert (error.what, error.why) == ("thing:bug failed", "ZeroDivisionError: by nought")
+    assert (error.what, error.why) == ("thing bug: it failed", "ZeroDivisionError: by nought")
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 

@@ -48,7 +48,7 @@ STATES: list[tuple[dict[str, Any], str, str]] = [
     ({"touched": TOUCHED, "pending": ("switch science",)}, "waiting", "switch science"),
     ({"touched": TOUCHED, "gap": Gap(RESOURCE, steps=(STEP,))}, "waiting", "build it"),
     ({"gap": Gap(RESOURCE, steps=(STEP,)), "pending": ("switch",)}, "waiting", "build it"),
-    ({"gap": Gap(RESOURCE, steps=(STEP,)), "lacks": (("conda:/c", BROKEN),)}, "failed", "cannot be built without conda:/c"),
+    ({"gap": Gap(RESOURCE, steps=(STEP,)), "lacks": (("conda:/c", BROKEN),)}, "failed", "cannot be built without conda in /c"),
     ({"lacks": (("conda:/c", BROKEN),)}, "right", ""),
     ({"declared": False, "programs": 1}, "removed", "1 program still uses it"),
     ({"declared": False, "programs": 2}, "removed", "2 programs still use it"),
@@ -193,7 +193,7 @@ def test_a_build_that_waits_for_something_that_failed(machine: Machine) -> None:
     machine.write(CONFIG.replace("manager: uv", "manager: conda") + "conda: {path: /nowhere}\n")
     found = whole(machine.host, "science")
     assert found["state"] == "failed"
-    assert found["say"] == "science cannot be built without existing-conda:/nowhere"
+    assert found["say"] == "science cannot be built without the conda in /nowhere"
     assert found["trouble"]["why"] == "there is no conda at /nowhere: conda.path names it"
     assert found["trouble"]["log"] == []
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_seen_is_a_value(host: FakeHost) -> None:
     assert look(host, Thing(label="a", world={}, blind=error)) is error
     seen = look(host, Thing(label="a", world={}, blind=PermissionError(13, "Permission denied")))
     assert isinstance(seen, HubdError)
-    assert (seen.what, seen.why, seen.retry) == ("thing:a cannot be looked at", "Permission denied", True)
+    assert (seen.what, seen.why, seen.retry) == ("thing a cannot be looked at", "Permission denied", True)
 
 
 def test_observing_looks_at_the_machine_afresh(host: FakeHost, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import Thing
 
-from hubd import show
+from hubd import resources, show
 from hubd.config.model import Config
 from hubd.daemon.passes import summary
 from hubd.errors import ExitCode, HubdError, Interrupted
@@ -18,6 +20,7 @@ from hubd.hooks import Wanted
 from hubd.layout import Layout
 from hubd.plugin_loader import Broken, load
 from hubd.resources.base import Progress, Step
+from hubd.words import THINGS, thing
 
 OK = {"ended": 100, "trouble": [], "running": []}
 STATES = [
@@ -130,7 +133,7 @@ def test_the_last_pass_tells_trouble_with_cause_and_cure() -> None:
         Plan((), 4),
         (
             Outcome("x:1", X, "no disk", error),
-            Outcome("x:2", H, "waits for x:1"),
+            Outcome("x:2", H, "waits for x 1", waits_for="x:1"),
             Outcome("x:3", R, "building"),
             Outcome("x:4", F, "wrote it"),
         ),
@@ -140,7 +143,7 @@ def test_the_last_pass_tells_trouble_with_cause_and_cure() -> None:
     assert found["trouble"][0] == {"id": "x:1", "what": "no disk", "why": "full", "fix": "Delete something.", "retry": True}
     assert [each["id"] for each in found["trouble"]] == ["x:1", "plugin:p", "record"]
     assert found["running"] == [{"id": "x:3", "say": "building"}]
-    assert found["held"] == [{"id": "x:2", "say": "waits for x:1"}]
+    assert found["held"] == [{"id": "x:2", "say": "waits for x 1", "waits_for": "x:1"}]
     assert found["fixed"] == ["wrote it"]
     assert found["counts"] == {"failed": 1, "held": 1, "running": 1, "fixed": 1}
     assert any("not systemd" in notice["say"] for notice in found["notices"])
@@ -178,10 +181,10 @@ def test_a_plan_in_words() -> None:
         "  - write the file",
         "2 changes, 3 things are right. Nothing was changed yet: hubd apply",
     ]
-    assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing:one: building"]
-    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing:one: no", "      because dark"]
+    assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing one: building"]
+    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing one: no", "      because dark"]
     error = HubdError("no", why="dark", fix="Light a lamp.")
-    told = ["  … thing:one: dim", "      because dark", "      Light a lamp."]
+    told = ["  … thing one: dim", "      because dark", "      Light a lamp."]
     assert plan_of(Gap(one, progress=Progress("dim", error), error=error)) == told
 
 
@@ -190,7 +193,7 @@ LAST_WORDS = [
     (Pass(Plan((), 3)), ["All is right; nothing was changed."]),
     (Pass(Plan((), 3), broken=(Broken("p", "no"),)), [LEFT_OUT, "All else is right; nothing was changed."]),
     (Pass(Plan((), 3), outcomes(F), (Broken("p", "no"),)), [LEFT_OUT, "1 fixed; 3 were right."]),
-    (Pass(Plan((), 3), outcomes(F, R, H)), ["1 fixed, 1 running, 1 held; 3 were right."]),
+    (Pass(Plan((), 3), outcomes(F, R, H)), ["1 fixed, 1 under way, 1 waiting; 3 were right."]),
 ]
 
 
@@ -202,8 +205,8 @@ def test_the_last_words_of_a_pass_fit_its_exit_code(whole: Pass, lines: list[str
 
 EVENTS = [
     (Event("step", "x", "write it"), "  → write it"),
-    (Event("job", "env-a", "solving"), "  … env-a: solving"),
-    (Event("outcome", "x", "no disk", "failed"), "  ✗ x: no disk"),
+    (Event("job", "env-a", "solving"), "  … a: solving"),
+    (Event("outcome", "file:/x", "no disk", "failed"), "  ✗ the file /x: no disk"),
     (Event("outcome", "x", "wrote it", "fixed"), ""),
     (Event("say", say="hello"), "  hello"),
     (Event("pass", say="why"), ""),
@@ -227,6 +230,31 @@ def test_status_in_words_names_what_to_do() -> None:
     assert lines[0] == "Something needs attention. (last looked: just now)"
     assert "systemctl start hubd" in lines[1]
     assert lines[2:] == ["✗ no disk", "  because full", "  Delete something.", "Note: careful.", "  do this"]
+
+
+def test_what_waits_is_told_in_words_with_what_it_waits_for_in_the_end() -> None:
+    kernel = "kernel:/opt/hub/kernels/admins/kernels/geo"
+    waits = {"switch:geo": "environment:geo", kernel: "switch:geo", "untouched:geo": "switch:geo", "unit:hub": "file:/x"}
+    held = [{"id": each, "say": f"waits for {cause}", "waits_for": cause} for each, cause in waits.items()]
+    stopped = {"id": "group:a", "say": "the pass was stopped"}
+    going = [{"id": "environment:geo", "say": "building: solving"}]
+    last = {**OK, "running": going, "held": [*held, stopped]}
+    lines = list(show.status_lines(status(Record(last=last), config_problems=(), daemon={"pid": 7}, now=1)))
+    assert lines[1:] == [
+        "… the environment geo: building: solving",
+        "· the group a: the pass was stopped",
+        "· the switch to the new build of geo, the kernel geo for admins, the look for changes by hand in geo "
+        "wait for the environment geo",
+        "· the unit hub waits for the file /x",
+    ]
+
+
+def test_each_kind_of_thing_has_words() -> None:
+    folder = Path(resources.__file__).parent
+    kinds = {kind for path in folder.glob("*.py") for kind in re.findall(r'^    kind = "(.*)"$', path.read_text(), re.MULTILINE)}
+    assert len(kinds) > 30
+    assert kinds <= THINGS.keys(), "its id would be told to people"
+    assert thing("licence:matlab") == "licence matlab", "of a plugin"
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 change, "), (2, "2 changes, ")])

@@ -20,6 +20,7 @@ from hubd.flow.values import Event, Pass, Result
 from hubd.host import Host
 from hubd.host.locks import file_lock
 from hubd.layout import Layout
+from hubd.words import thing
 
 log = logging.getLogger("hubd")
 
@@ -104,7 +105,7 @@ class Passes:
                 self.current = message.say
                 log.info("%s", message.say, extra={"HUBD_RESOURCE": message.id})
             if message.result in (Result.FAILED.value,):
-                log.error("%s: %s", message.id, message.say, extra={"HUBD_RESOURCE": message.id})
+                log.error("%s: %s", thing(message.id), message.say, extra={"HUBD_RESOURCE": message.id})
         if self.hear:
             self.hear(message)
         with self._guard:
@@ -155,7 +156,8 @@ def summary(whole: Pass) -> dict[str, Any]:
     return {
         "right": whole.plan.right,
         "outcomes": [
-            {"id": each.id, "result": each.result.value, "say": each.say, "error": _error(each.error)} for each in outcomes
+            {"id": each.id, "result": each.result.value, "say": each.say, "error": _error(each.error),
+             "waits_for": each.waits_for} for each in outcomes
         ],
         "broken": [asdict(each) for each in whole.broken],
     }

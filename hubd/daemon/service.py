@@ -28,6 +28,7 @@ from hubd.host.notify import notify, watchdog_interval
 from hubd.host.sockets import EACH, MOST, Handler, Server
 from hubd.layout import ADMINS_GROUP, HUB_ACCOUNT, HUB_UNIT, PROXY_UNIT, USERS_GROUP, Layout
 from hubd.resources.job import last_line, phases, says_it_is_over
+from hubd.words import thing
 
 log = logging.getLogger("hubd")
 
@@ -248,10 +249,12 @@ def _polled(file: Path, folder: Path, stop: threading.Event) -> Iterator[None]:
 
 
 def _status_line(ended: Ended) -> str:
-    failed = [each["id"] for each in ended.summary.get("outcomes", []) if each["result"] == "failed"]
-    failed += [f"plugin:{each['plugin']}" for each in ended.summary.get("broken", [])]
+    failed = [thing(each["id"]) for each in ended.summary.get("outcomes", []) if each["result"] == "failed"]
+    failed += [f"the plugin {each['plugin']}" for each in ended.summary.get("broken", [])]
     if "error" in ended.summary:
         return f"{ended.summary['error']['what']}; nothing was changed"
     if failed:
-        return f"{len(failed)} things need attention: {', '.join(failed[:3])}"
-    return f"All is right, {len(ended.running)} jobs under way" if ended.running else "All is right"
+        count = "1 thing needs" if len(failed) == 1 else f"{len(failed)} things need"
+        return f"{count} attention: {', '.join(failed[:3])}"
+    jobs = "1 job" if len(ended.running) == 1 else f"{len(ended.running)} jobs"
+    return f"All is right, {jobs} under way" if ended.running else "All is right"

@@ -16,6 +16,7 @@ from hubd.flow.plan import gap_of
 from hubd.flow.values import Event, Gap, Outcome, Plan, Result
 from hubd.host import Host
 from hubd.resources.base import Resource
+from hubd.words import thing
 
 WORKERS = 4
 
@@ -88,7 +89,7 @@ def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     """One resource, from its gap to its outcome. Nothing that it raises gets past here."""
     held = [need for need in resource.needs if _blocks(work.outcomes.get(need))]
     if held and not resource.goes_on(work.host):
-        return Outcome(resource.id, Result.HELD, f"waits for {held[0]}")
+        return Outcome(resource.id, Result.HELD, f"waits for {thing(held[0])}", waits_for=held[0])
     if work.stop.is_set():
         return Outcome(resource.id, Result.HELD, "the pass was stopped", Interrupted("the pass was stopped"))
     try:
@@ -96,7 +97,7 @@ def _one(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     except HubdError as error:
         return Outcome(resource.id, Result.FAILED, error.what, error)
     except Exception as error:  # noqa: BLE001  # a bug in one resource must not end the pass
-        wrapped = HubdError(f"{resource.id} failed", why=f"{type(error).__name__}: {error}")
+        wrapped = HubdError(f"{thing(resource.id)}: it failed", why=f"{type(error).__name__}: {error}")
         wrapped.__cause__ = error
         return Outcome(resource.id, Result.FAILED, wrapped.what, wrapped)
 
@@ -124,5 +125,6 @@ def _close(work: _Work, resource: Resource, gap: Gap | None) -> Outcome:
     if left.progress:
         return Outcome(resource.id, Result.RUNNING, left.progress.say, job=left.progress.job)
     still = left.steps[0].say
-    error = HubdError(f"{resource.id} is still not right", why=f"after {said} there is still to do: {still}", retry=True)
+    what, why = f"{thing(resource.id)}: it is still not right", f"after {said} there is still to do: {still}"
+    error = HubdError(what, why=why, retry=True)
     return Outcome(resource.id, Result.FAILED, error.what, error)

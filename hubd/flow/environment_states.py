@@ -9,6 +9,7 @@ from hubd.errors import HubdError
 from hubd.flow.values import Gap
 from hubd.resources.generation import Generation
 from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.words import thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def trouble_of(seen: Observed) -> HubdError | None:
         return None
     identity, cause = seen.lacks[0]
     why = f"{cause.what}: {cause.why}" if cause.why else cause.what
-    return HubdError(f"{seen.name} cannot be built without {identity}", why=why, fix=cause.fix, retry=cause.retry)
+    return HubdError(f"{seen.name} cannot be built without {thing(identity)}", why=why, fix=cause.fix, retry=cause.retry)
 
 
 def _state(seen: Observed) -> tuple[str, str]:

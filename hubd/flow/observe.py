@@ -8,6 +8,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import Host
 from hubd.resources.base import Resource
+from hubd.words import thing
 
 
 def observe(host: Host, resources: Iterable[Resource]) -> Mapping[str, Any]:
@@ -23,6 +24,6 @@ def look(host: Host, resource: Resource) -> Any:
     except HubdError as error:
         return error
     except OSError as error:
-        return HubdError(f"{resource.id} cannot be looked at", why=error.strerror or str(error), retry=True)
+        return HubdError(f"{thing(resource.id)} cannot be looked at", why=error.strerror or str(error), retry=True)
     except Exception as error:  # noqa: BLE001  # a bug in one resource, perhaps a plugin's, must not end the pass
-        return HubdError(f"{resource.id} cannot be looked at", why=f"{type(error).__name__}: {error}")
+        return HubdError(f"{thing(resource.id)} cannot be looked at", why=f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.flow.values import Gap, Plan
 from hubd.resources.base import Resource
+from hubd.words import thing
 
 
 def plan(wanted: Iterable[Resource], removals: Iterable[Resource], seen: Mapping[str, Any]) -> Plan:
@@ -33,6 +34,6 @@ def gap_of(resource: Resource, seen: Any, *, removal: bool = False) -> Gap | Non
         if progress := resource.progress(seen):
             return Gap(resource, progress=progress, error=progress.error, removal=removal)
     except Exception as error:  # noqa: BLE001  # a bug in one resource, perhaps a plugin's, must not end the pass
-        told = HubdError(f"what {resource.id} needs cannot be told", why=f"{type(error).__name__}: {error}")
+        told = HubdError(f"it cannot be told what to do about {thing(resource.id)}", why=f"{type(error).__name__}: {error}")
         return Gap(resource, error=told, removal=removal)
     return None

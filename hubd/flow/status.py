@@ -37,7 +37,7 @@ def last_pass(whole: Pass, wanted: Wanted, plugins: Plugins, *, started: float, 
         "counts": dict(counts),
         "fixed": [outcome.say for outcome in whole.of(Result.FIXED)][:50],
         "running": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.RUNNING)],
-        "held": [{"id": outcome.id, "say": outcome.say} for outcome in whole.of(Result.HELD)],
+        "held": [{"id": each.id, "say": each.say, "waits_for": each.waits_for} for each in whole.of(Result.HELD)],
         "trouble": trouble,
         "notices": [{"say": notice.say, "fix": notice.fix} for notice in mentioned],
     }

@@ -61,13 +61,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one resource came out. say: what was done or what it waits for. job: the job that is under way for it."""
+    """How one resource came out. say: what was done or what it waits for. job: the job that is under way for it.
+
+    waits_for: the id of what holds it back.
+    """
 
     id: str
     result: Result
     say: str = ""
     error: HubdError | None = None
     job: str = ""
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
