@@ -110,7 +110,14 @@ def test_a_file_that_cannot_be_read_hides_nothing_that_is_in_place(machine: Mach
 
     machine.write(CONFIG)
     monkeypatch.setattr("hubd.flow.facts.read", closed)
-    assert "/facts may not be read by this account" in short(machine.host)["notes"][0]
+    for_admins = "Only what is in place is shown: how builds fare is told to root and the group hubd-admins only."
+    assert short(machine.host)["notes"] == [for_admins]
+
+    def no_file(path: object, **options: object) -> bytes:
+        raise HubdError("no") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hubd.flow.source.files.read", no_file)
+    assert short(machine.host)["notes"] == [for_admins], "nothing is said to be a problem of the file"
 
 
 def test_one_environment_with_its_generations(machine: Machine) -> None:

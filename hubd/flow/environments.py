@@ -17,7 +17,7 @@ from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Gap
 from hubd.hooks import Wanted
 from hubd.host import Host, files
-from hubd.layout import Layout
+from hubd.layout import ADMINS_GROUP, Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations
@@ -105,10 +105,9 @@ def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
     """All environments, and why nobody can tell how their builds are; people without rights see what is in place."""
     try:
         wanted, resources = wanted_resources(host)
-    except HubdError as error:
-        note = f"Only what is in place is shown: {error}."
-    except PermissionError as error:
-        note = f"Only what is in place is shown: {error.filename} may not be read by this account."
+    except (HubdError, PermissionError) as error:
+        why = f"how builds fare is told to root and the group {ADMINS_GROUP} only" if _lacks_rights(error) else str(error)
+        note = f"Only what is in place is shown: {why}."
     else:
         host.forget()
         names = (*wanted.config.environments, OWN)
@@ -117,6 +116,11 @@ def _all(host: Host) -> tuple[tuple[Observed, ...], str]:
                 for each in _in_place(host, without=names)]  # fmt: skip
         return (*found, *left), ""
     return _in_place(host), note
+
+
+def _lacks_rights(error: BaseException | None) -> bool:
+    """Whether it is only that this account may not read something: nothing is wrong then, and nobody has to mend it."""
+    return error is not None and (isinstance(error, PermissionError) or _lacks_rights(error.__cause__))
 
 
 def _in_place(host: Host, without: Iterable[str] = ()) -> tuple[Observed, ...]:
