@@ -69,6 +69,10 @@ def test_a_terminal_of_it(servers: dict[str, Server]) -> None:
     code, told = typed(servers["bea"], "hubd-env mine python -c 'import six, sys; print(sys.prefix)'")
     assert (code, told.split()) == (0, ["/home/bea/envs/mine"])
     assert "mine (my own)" in typed(servers["bea"], "hubd-env")[1]
+    assert re.search(r"^mine +my own +\d.* me alone", typed(servers["bea"], "hubd env list")[1], re.MULTILINE)
+    code, told = typed(servers["bea"], "hubd env show mine")
+    assert (code, told.startswith("mine: my own, made 2")) == (0, True), told
+    assert "mine" not in typed(servers["cid"], "hubd env list")[1]
 
 
 def test_a_failure_leaves_nothing_and_names_the_package(machine: HubMachine, servers: dict[str, Server]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,8 +22,10 @@ from hubd.words import about, day, table
 
 
 @pytest.fixture
-def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine without a daemon, on which everything is right."""
+def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A machine without a daemon, on which everything is right, and an empty home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HUBD_OWN_ENVIRONMENTS", raising=False)
     monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     for module in ("env_names", "env_change"):
@@ -48,6 +51,39 @@ def test_list(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, "env", "list", "--sizes", "--json"))
     assert found["environments"][0]["disk"]["own"] > 0
     assert found["disk"] == found["environments"][0]["disk"]
+
+
+def own(home: Path) -> Path:
+    """An environment that somebody made by uv, and what is none."""
+    prefix = home / "envs/maps"
+    for folder in ("share/jupyter/kernels/python3", "lib/python3.12/site-packages/numpy-2.3.dist-info"):
+        (prefix / folder).mkdir(parents=True)
+    (prefix / "pyvenv.cfg").write_text("home = /usr/bin\nuv = 0.9\nversion_info = 3.12.1\n")
+    (home / "envs/notes").mkdir()
+    return prefix
+
+
+def test_ones_own_are_listed_and_shown_to_their_person(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prefix = own(Path.home())
+    (prefix.parent / "science/conda-meta").mkdir(parents=True)
+    (prefix.parent / "science/conda-meta/history").touch()
+    _, _, maps, science = said(capsys, "env", "list").splitlines()
+    assert maps.split()[:3] == ["maps", "my", "own"] and maps.endswith("  uv     maps (my own)  me alone")
+    assert science.split()[:3] == ["science", "my", "own"] and "conda" in science
+    found = json.loads(said(capsys, "env", "list", "--sizes", "--json"))
+    assert [each["name"] for each in found["environments"]] == ["science"]
+    assert found["own"][0]["disk"]["own"] > 0
+    lines = said(capsys, "env", "show", "maps").splitlines()
+    assert lines[0].startswith("maps: my own, made 2") and lines[0].endswith(" by uv")
+    assert lines[1] == "  kernel maps (my own), for me alone"
+    assert lines[2].startswith("  1 package, ") and lines[2].endswith(f"in {prefix}")
+    shown = json.loads(said(capsys, "env", "show", "maps", "--json"))
+    assert (shown["own"], shown["python"], shown["packages"]) == (True, "3.12", 1)
+    assert "an environment of your own" in said(capsys, "env", "why", "maps")
+    assert said(capsys, "env", "show", "science").startswith("science: right\n"), "the hub's, as hubd-env takes it"
+    assert "there is no environment 'notes'" in said(capsys, "env", "show", "notes", code=ExitCode.USAGE)
 
 
 def test_show(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from hubd.cli import own
 from hubd.cli.env_names import complete_environment, environments
 from hubd.layout import Layout
 from hubd.words import about, ago, because, day, table
@@ -22,14 +23,18 @@ Told = Mapping[str, Any]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None:
-    """Show all environments: how each is, which generation is switched on, what built it, and who sees it."""
+    """Show all environments: how each is, which generation is switched on, what built it, and who sees it.
+
+    Those that you made yourself are among them, and nobody else's.
+    """
     layout: Layout = ctx.obj.layout
-    found = environments(layout)
+    found = {**environments(layout), "own": own.all_told()}
     if sizes:
-        folders = {each["name"]: layout.envs / each["name"] for each in found["environments"]}
-        for each in found["environments"]:
-            each["disk"] = _disk([folders[each["name"]]])
-        found["disk"] = _disk(folders.values())
+        folders = {layout.envs / each["name"]: each for each in found["environments"]}
+        folders |= {Path(each["path"]): each for each in found["own"]}
+        for folder, each in folders.items():
+            each["disk"] = _disk([folder])
+        found["disk"] = _disk(folders)
     _print(found, list_lines(found), as_json=as_json)
 
 
@@ -39,6 +44,10 @@ def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None
 @click.pass_context
 def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
     """Show the environment NAME: its generations, what runs from them, and how much of the disk each takes."""
+    if mine := _own(ctx.obj.layout, name):
+        mine["disk"] = _disk([Path(mine["path"])])
+        _print(mine, own_lines(mine), as_json=as_json)
+        return
     found = environments(ctx.obj.layout, name)
     for each in found["generations"]:
         each["disk"] = _disk([Path(each["path"])])
@@ -51,8 +60,20 @@ def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
 @click.pass_context
 def why(ctx: click.Context, name: str, *, as_json: bool) -> None:
     """Tell why the environment NAME is not as config.yaml asks: what failed, why, the cure, and the end of the build's log."""
+    if mine := _own(ctx.obj.layout, name):
+        fix = f"A shell in it: hubd-env {name}   Make it anew: rm -rf {mine['path']}   then: hubd env create {name} PACKAGE …"
+        _print(mine, (f"{name} is an environment of your own: hubd notes nothing of it", f"  {fix}"), as_json=as_json)
+        return
     found = environments(ctx.obj.layout, name)
     _print(found, why_lines(found, time.time()), as_json=as_json)
+
+
+def _own(layout: Layout, name: str) -> dict[str, Any]:
+    """An environment of the caller's own; empty where there is none, or the hub has one of that name."""
+    prefix = own.find(name)
+    if not prefix or name in {each["name"] for each in environments(layout)["environments"]}:
+        return {}
+    return {**own.told(prefix), "own": True, "notes": []}
 
 
 def _print(found: Told, lines: Iterable[str], *, as_json: bool) -> None:
@@ -83,6 +104,9 @@ def list_lines(found: Told) -> Iterator[str]:
             ", ".join(dict.fromkeys(kernel["audience"] for kernel in kernels)),
             *_sizes(each.get("disk")),
         ))  # fmt: skip
+    for each in found.get("own", ()):
+        built, kernel = day(each["built"] or 0), _own_kernel(each)
+        rows.append((each["name"], "my own", "", built, each["manager"], kernel, "me alone", *_sizes(each.get("disk"))))
     if len(rows) == 1:
         yield "There is no environment."
         return
@@ -118,6 +142,22 @@ def show_lines(found: Told) -> Iterator[str]:
         if each.get("difference"):
             yield f"  generation {each['before']} → {each['number']}: {each['difference']}"
     yield "  OWN is free when a generation goes; SHARED has a name in the package cache or in another generation, too."
+
+
+def own_lines(found: Told) -> Iterator[str]:
+    """One that its person made."""
+    by = f" by {found['manager']}" if found["manager"] else ""
+    yield f"{found['name']}: my own, made {day(found['built'] or 0)}{by}"
+    kernel = _own_kernel(found)
+    yield f"  kernel {kernel}, for me alone" if kernel else "  it has no kernel: ipykernel is not among its packages"
+    own_size, shared = _sizes(found["disk"])
+    packages = "1 package" if found["packages"] == 1 else f"{found['packages']} packages"
+    yield f"  {packages}, {own_size} of its own and {shared} shared, in {found['path']}"
+    yield f"  In a terminal: hubd-env {found['name']}   Remove it: rm -rf {found['path']}"
+
+
+def _own_kernel(each: Told) -> str:
+    return f"{each['name']} (my own)" if each["kernel"] else ""
 
 
 def why_lines(found: Told, now: float) -> Iterator[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
+from hubd.errors import HubdError
 from hubd.host import files
+from hubd.tools import uv
 from hubd.tools.kernels import activated
+from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
+from hubd.words import plain
 
 # For people who came by ssh; in JupyterLab the variable tells the same.
 FOLDERS = "envs", ".conda/envs"
@@ -29,6 +35,49 @@ def find(name: str) -> Path | None:
     """Where one is; None where there is none of that name."""
     paths = (folder / name for folder in _folders() if "/" not in name)
     return next((path for path in paths if _is_environment(path)), None)
+
+
+def all_told() -> list[dict[str, Any]]:
+    """Those of whoever asks, as JSON values."""
+    return [told(found) for name in names() if (found := find(name))]
+
+
+def told(prefix: Path) -> dict[str, Any]:
+    """One as JSON values, as far as that is known without a look through its files. packages: how many it has.
+
+    manager: conda, rattler, uv, or venv where Python itself made it. built: when hubd made it, else what made it.
+    """
+    is_conda = (prefix / "conda-meta").is_dir()
+    settings = _text(prefix / "pyvenv.cfg")
+    records, ending = (prefix / "conda-meta", ".json") if is_conda else (_packages(prefix), ".dist-info")
+    times = (prefix / SAVED, prefix / ("conda-meta/history" if is_conda else "pyvenv.cfg"))
+    return {
+        "name": plain(prefix.name),
+        "path": plain(str(prefix)),
+        "manager": _manager(prefix, settings) if not is_conda else _manager(prefix) or "conda",
+        "built": next((changed / 1e9 for changed in map(files.changed_at, times) if changed), None),
+        "python": uv.version_of(settings),
+        "kernel": bool(files.children(prefix / "share/jupyter/kernels")),
+        "packages": sum(name.endswith(ending) for name in files.children(records)) if records else 0,
+    }
+
+
+def _manager(prefix: Path, settings: str = "") -> str:
+    """By what hubd wrote down when it made it; else by pyvenv.cfg; empty where neither tells."""
+    with contextlib.suppress(HubdError):
+        return parse_lock(_text(prefix / SAVED)).manager
+    return ("uv" if "\nuv = " in f"\n{settings}" else "venv") if settings else ""
+
+
+def _packages(prefix: Path) -> Path | None:
+    return next(iter(sorted(prefix.glob("lib/python*/site-packages"))), None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return (files.read(path, follow=False, most=LONGEST_LOCK) or b"").decode(errors="replace")
+    except HubdError:
+        return ""
 
 
 def variables(prefix: Path) -> dict[str, str]:
