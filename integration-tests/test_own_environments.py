@@ -135,8 +135,8 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
     # What config.yaml cannot have is refused before anything is taken from the request.
     refused = machine.hubd("env", "publish", "bea/mine", "--audience", "nobody-knows", check=False)
     assert (refused.code, machine.path("/opt/hub/published/bea/mine.lock").exists()) == (3, False), refused
-    machine.hubd("apply", "--yes")
-    assert "bea asks to offer the environment mine to others" in machine.hubd("status").out
+    said = "bea asks to offer the environment mine to others"
+    machine.wait_until(lambda: said in machine.hubd("status").out, "status to tell it without being asked for a pass", timeout=30)
     # An admin of the hub says it by sudo, which asks these for no password.
     assert machine.hubd("env", "publish", "bea/mine", "--as", "beas", user="ada", check=False).code == 1
     approved = ("sudo", "-n", "hubd", "env", "publish", "bea/mine", "--as", "beas", "--audience", "everyone")
@@ -157,5 +157,6 @@ def test_a_no_forgets_what_was_asked(machine: HubMachine, servers: dict[str, Ser
     assert typed(servers["bea"], "hubd env create mine six")[0] == 0
     assert typed(servers["bea"], "hubd env publish mine --request")[0] == 0
     assert machine.hubd("env", "publish", "bea/mine", "--decline").code == 0
+    machine.wait_until(lambda: "asks to offer" not in machine.hubd("status").out, "status to forget it", timeout=30)
     assert machine.hubd("env", "publish", "bea/mine", "--decline", check=False).code == 2
     assert servers["bea"].kernelspecs().keys() >= {KERNEL, OWN}, "the environment itself stays"

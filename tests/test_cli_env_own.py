@@ -27,6 +27,7 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine on which bea asked to offer her geo."""
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(env_own, "daemon_answers", lambda layout: False)
     made = Machine(host, monkeypatch)
     made.settle()
     published.ask(host.layout, "bea", "geo", lock_text(LOCK).encode())
@@ -50,6 +51,16 @@ def test_a_no_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(told(capsys, "bea/geo", "--decline")) == {**GEO, "state": "declined"}
     assert published.requests(machine.layout) == {}
     assert told(capsys, "bea/geo", "--decline", code=ExitCode.USAGE) == ""
+
+
+def test_status_forgets_what_was_declined_at_once(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(env_own, "daemon_answers", lambda layout: True)
+    monkeypatch.setattr(env_own, "talk", lambda layout, request: asked.append(request))
+    told(capsys, "bea/geo", "--decline")
+    assert asked == [{"do": "look"}]
 
 
 def test_a_request_as_json(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

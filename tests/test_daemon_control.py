@@ -52,7 +52,7 @@ def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(Machine(host, monkeypatch))
 
 
-@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build", "clear"])
+@pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build", "clear", "look"])
 def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
@@ -80,6 +80,11 @@ def test_an_unknown_request_is_answered(rig: Rig, request_: dict[str, Any]) -> N
     assert code == ExitCode.FAILED
     assert "does not know" in told["error"]["what"]
     assert told["error"]["what"].isprintable() and len(told["error"]["what"]) < 150
+
+
+def test_a_pass_is_made_for_whoever_decided_something_and_nobody_waits_for_it(rig: Rig) -> None:
+    assert rig.ask(do="look") == [{"done": {}, "code": ExitCode.DONE}]
+    assert rig.woken == ["somebody decided about a request"]
 
 
 def test_a_plan(rig: Rig) -> None:

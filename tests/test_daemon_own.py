@@ -50,8 +50,13 @@ def _owners(owners: Any) -> None:
 
 def ask(host: FakeHost, peer: Peer = BEA, **request: Any) -> tuple[int, dict[str, Any], list[str]]:
     """The exit code, the last answer, and the phases that were told."""
-    *before, last = OwnEnvironments(lambda: host).answer({"do": "create", "name": "geo", "packages": [], **request}, peer)
+    whole = {"do": "create", "name": "geo", "packages": [], **request}
+    *before, last = OwnEnvironments(lambda: host, woken.append).answer(whole, peer)
     return int(last["code"]), dict(last["done"]), [each["event"]["say"] for each in before if "event" in each]
+
+
+# Why a pass was asked for.
+woken: list[str] = []
 
 
 def ends(host: FakeHost, **report: Any) -> list[dict[str, Any]]:
@@ -153,6 +158,7 @@ def test_what_a_person_asks_to_offer_is_kept_until_somebody_decides(machine: Fak
     ends(machine, state="done")
     assert ask(machine, do="request")[1] == {"owner": "bea", "environment": "geo", "packages": 1}
     assert published.requests(machine.layout) == {"bea": ["geo"]}
+    assert woken[-1] == "bea asks to offer 'geo' to others", "status tells it at once"
     assert ask(machine, ROOT, do="request", **{"for": "bea"}, name="other")[0] == 0
     published.accept(machine.layout, "bea", "geo")
     assert published.requests(machine.layout) == {"bea": ["other"]}

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hubd.cli.client import talk
+from hubd.cli.client import daemon_answers, talk
 from hubd.cli.env_names import answered
 from hubd.cli.passes import Progress
 from hubd.errors import HubdError, UsageError
@@ -94,6 +94,8 @@ def _request(layout: Layout, environment: str, *, quiet: bool) -> Told:
 def _decline(layout: Layout, owner: str, environment: str) -> Told:
     _only_root()
     published.decline(layout, owner, environment)
+    if daemon_answers(layout):
+        talk(layout, {"do": "look"})  # or status would go on telling what was asked for until the next pass
     click.echo(f"{owner}'s {environment} is not offered. The environment itself stays as it is.")
     return {"owner": owner, "environment": environment, "state": "declined"}
 

@@ -48,7 +48,7 @@ class Control:
             verbs: dict[Any, Callable[[Message], Iterator[Message]]] = {
                 "plan": self._plan, "apply": self._apply, "status": self._status, "follow": self._follow,
                 "environments": self._environments, "rollback": self._rollback,
-                "build": self._build, "clear": self._clear,
+                "build": self._build, "clear": self._clear, "look": self._look,
             }  # fmt: skip
             verb = request.get("do")
             if not isinstance(verb, str) or verb not in verbs:
@@ -108,6 +108,10 @@ class Control:
             return
         code, told = rebuild.came_out(host, asked)
         yield _done(code, told)
+
+    def _look(self, request: Message) -> Iterator[Message]:
+        self._wake("somebody decided about a request")
+        yield _done(ExitCode.DONE, {})
 
     def _clear(self, request: Message) -> Iterator[Message]:
         from hubd.flow import clearing

@@ -37,10 +37,10 @@ ALIVE: Message = {"alive": True}
 
 
 class OwnEnvironments:
-    """Answers people. host: a fresh view of the machine for each request."""
+    """Answers people. host: a fresh view of the machine for each request. wake: asks for a pass, with a reason."""
 
-    def __init__(self, host: Callable[[], Host]) -> None:
-        self._host = host
+    def __init__(self, host: Callable[[], Host], wake: Callable[[str], None]) -> None:
+        self._host, self._wake = host, wake
 
     def answer(self, request: Message, peer: Peer) -> Iterator[Message]:
         """What goes on, and one last message with `done`; an error is an answer too."""
@@ -104,6 +104,7 @@ class OwnEnvironments:
             fix = "Install it from a channel or PyPI, then ask again."
             raise HubdError(what, why="nobody can check what is downloaded", fix=fix)
         published.ask(host.layout, asker.name, name, data)
+        self._wake(f"{asker.name} asks to offer {name!r} to others")  # status tells it from the next pass on
         count = len(lock.conda) + len(lock.pip)
         yield _done(ExitCode.DONE, {"owner": asker.name, "environment": name, "packages": count})
 

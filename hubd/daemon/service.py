@@ -167,7 +167,7 @@ class Daemon:
         doors: tuple[tuple[Path, str, Handler, int], ...] = (
             (layout.socket, ADMINS_GROUP, control.answer, EACH),
             (layout.spawn_socket, HUB_ACCOUNT, Broker(self._host).answer, MOST),
-            (layout.people_socket, USERS_GROUP, OwnEnvironments(self._host).answer, FEW),
+            (layout.people_socket, USERS_GROUP, OwnEnvironments(self._host, self.wake).answer, FEW),
         )
         for path, group, handler, each in doors:
             try:
