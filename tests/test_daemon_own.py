@@ -165,6 +165,19 @@ def test_what_a_person_asks_to_offer_is_kept_until_somebody_decides(machine: Fak
     assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)
 
 
+def test_nobody_asks_for_more_than_somebody_can_look_at(machine: FakeHost) -> None:
+    orders = ends(machine, state="done")
+    for number in range(published.MOST_REQUESTS):
+        assert ask(machine, do="request", name=f"geo-{number}")[0] == 0
+    for more in ({}, {"for": "bea"}):
+        code, said, _ = ask(machine, do="request", name="more", **more)
+        assert (code, said["error"]["what"]) == (1, "you have asked to offer 10 environments already")
+        assert "geo-0, geo-1" in said["error"]["why"]
+    assert len(orders) == published.MOST_REQUESTS, "and nothing was started for it"
+    assert ask(machine, do="request", name="geo-3")[0] == 0, "it takes the place of the one before"
+    assert ask(machine, ROOT, do="request", name="more", **{"for": "bea"})[0] == 0, "root says yes at once"
+
+
 def test_a_lock_that_is_none_is_not_kept(machine: FakeHost) -> None:
     ends(machine, state="done")
     run = machine.init.on_run

@@ -61,7 +61,7 @@ class OwnEnvironments:
         if peer.uid != 0 and who != peer.name:
             raise HubdError(f"{peer.name} may not do that for {plain(who, 40)}")
         verbs = {"create": self._create, "request": self._request}
-        asker = _Asker(host, who)
+        asker = _Asker(host, who, by_root=peer.uid == 0)
         try:
             yield from verbs[request["do"]](host, asker, request)
         finally:
@@ -92,6 +92,8 @@ class OwnEnvironments:
 
     def _request(self, host: Host, asker: _Asker, request: Message) -> Iterator[Message]:
         name = _name(request["name"])
+        if not asker.by_root:
+            published.check_room(host.layout, asker.name, name)
         prefix, text_at = asker.home / OWN_FOLDER / name, asker.folder / "lock.yaml"
         yield from _run(host, asker, {"do": "own-lock", "prefix": str(prefix), "lock_file": str(text_at)})
         data = files.read(text_at, follow=False, most=LONGEST_LOCK)
@@ -110,10 +112,13 @@ class OwnEnvironments:
 
 
 class _Asker:
-    """Somebody who may have environments of their own. Raises HubdError for anybody else."""
+    """Somebody who may have environments of their own. Raises HubdError for anybody else.
 
-    def __init__(self, host: Host, name: str) -> None:
-        self.name, self.policy = name, policy_of(host)
+    by_root: whether root asks for that person, to say yes at once.
+    """
+
+    def __init__(self, host: Host, name: str, *, by_root: bool) -> None:
+        self.name, self.by_root, self.policy = name, by_root, policy_of(host)
         self.home = person(host, name, self.policy)
         if name not in self.policy.get("own", {}):
             fix = "Ask whoever runs this hub for what you need: they can add packages, or let your group make its own."

@@ -10,7 +10,10 @@ from hubd.errors import HubdError, UsageError
 from hubd.host import files
 from hubd.layout import Layout
 from hubd.tools.lock import LONGEST_LOCK, Lock, parse_lock
+from hubd.words import named
 
+# Of one person, at a time: each is a lock on the disk and a note for whoever reads the status.
+MOST_REQUESTS = 10
 # Of accounts, too.
 _NAME = re.compile(rf"_?{OWN_NAME}")
 
@@ -31,6 +34,16 @@ def requests(layout: Layout) -> dict[str, list[str]]:
 
 def _names(folder: Path) -> list[str]:
     return [name.removesuffix(".lock") for name in files.children(folder) if name.endswith(".lock") and name[0] != "."]
+
+
+def check_room(layout: Layout, owner: str, environment: str) -> None:
+    """See that a person does not ask for more than somebody can look at. Raises HubdError where these are enough."""
+    there = requests(layout).get(owner, [])
+    if environment not in there and len(there) >= MOST_REQUESTS:
+        raise HubdError(
+            f"you have asked to offer {len(there)} environments already", why=f"nobody has decided about {named(there)} yet",
+            fix="Ask whoever runs this hub to say yes or no. To ask again for one of these is possible.",
+        )  # fmt: skip
 
 
 def ask(layout: Layout, owner: str, environment: str, lock: bytes) -> None:
