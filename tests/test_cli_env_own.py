@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from fakes import FakeHost, Owners
@@ -13,6 +14,7 @@ from hubd.cli import env_own
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
 from hubd.flow import published
+from hubd.flow.environments import declared_environment, wanted_resources
 from hubd.tools.lock import CondaPackage, Lock, lock_text
 
 LOCK = Lock(
@@ -43,8 +45,20 @@ def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = ExitCode.D
 def test_a_yes_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(told(capsys, "bea/geo", "--as", "maps", "--audience", "everyone"))
     assert found == {**GEO, "state": "accepted", "name": "maps", "origins": ["https://example.org/forge", "PyPI"]}
-    assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)
+    assert (machine.layout.published / "bea/geo@maps.lock").read_text() == lock_text(LOCK)
     assert published.requests(machine.layout) == {}
+
+
+def test_a_second_yes_changes_nothing_but_its_own_entry(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "bea/geo")
+    newer = lock_text(replace(LOCK, pip=(f"cowsay==6.2 --hash=sha256:{'c' * 64}",)))
+    for name in ("maps", "more"):
+        published.ask(machine.layout, "bea", "geo", newer.encode())
+        told(capsys, "bea/geo", "--as", name)
+    _, resources = wanted_resources(machine.host)
+    built = {name: declared_environment(resources, name) for name in ("geo", "maps", "more")}
+    texts = {name: each.source.text if each and each.source else "" for name, each in built.items()}
+    assert texts == {"geo": lock_text(LOCK), "maps": newer, "more": newer}
 
 
 def test_a_no_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,12 +108,14 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
         _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
     origins = published.origins(layout, owner, environment)
     click.echo(f"It comes from: {plain(', '.join(origins), 1000)}")
-    options = {f"environments.{name}.publish": json.dumps({"owner": owner, "environment": environment})}
+    entry = name if name != environment else ""
+    offered = {"owner": owner, "environment": environment, **({"entry": entry} if entry else {})}
+    options = {f"environments.{name}.publish": json.dumps(offered)}
     if audience:
         options[f"environments.{name}.audience"] = ",".join(audience)
     # First what can be refused; hubd leaves a changed file alone for a moment before it acts on it.
     ctx.obj.change_config(set_to=options)
-    published.accept(layout, owner, environment)
+    published.accept(layout, owner, environment, entry)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
     click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
     return {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}

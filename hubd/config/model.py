@@ -88,11 +88,16 @@ class Publish(Section):
 
     owner: Account = Field(description="The person who made it.", examples=["bea"])
     environment: OwnName = Field(description="Its name among that person's.", examples=["geo"])
+    entry: OwnName | None = Field(
+        default=None,
+        description="Its name here where that is another one: it then has a lock of its own, which no yes to another changes.",
+        examples=["maps"],
+    )
 
     @property
     def place(self) -> str:
         """Where its lock is, from the hub's folder."""
-        return f"published/{self.owner}/{self.environment}.lock"
+        return f"published/{self.owner}/{self.environment}{f'@{self.entry}' if self.entry else ''}.lock"
 
 
 class Environment(Section):

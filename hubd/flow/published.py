@@ -70,15 +70,18 @@ def origins(layout: Layout, owner: str, environment: str) -> list[str]:
     return [*channels, *(["PyPI"] if lock.pip else [])]
 
 
-def accept(layout: Layout, owner: str, environment: str) -> None:
-    """Say yes to what was asked: from now on that is what is offered. Raises UsageError where nobody asked."""
+def accept(layout: Layout, owner: str, environment: str, entry: str = "") -> None:
+    """Say yes to what was asked: from now on that is what is offered. Raises UsageError where nobody asked.
+
+    entry: what it is called in config.yaml, where that is another name; each entry has a lock of its own.
+    """
     path = _path(layout.requests, owner, environment)
     lock = files.read(path, most=LONGEST_LOCK)
     if lock is None:
         raise _nobody_asked(owner, environment)
     if unchecked(parse_lock(lock.decode())):
         raise UsageError(f"{owner}'s {environment} cannot be offered", why="nobody can check what is downloaded")
-    target = _path(layout.published, owner, environment)
+    target = _path(layout.published, owner, environment, entry)
     for folder in (layout.published, target.parent):
         files.make_directory(folder, mode=0o755)
     files.write_atomic(target, lock, mode=0o644)
@@ -97,8 +100,8 @@ def _nobody_asked(owner: str, environment: str) -> HubdError:
     return UsageError(f"{owner} did not ask to offer {environment}", fix="What was asked for: hubd status")
 
 
-def _path(folder: Path, owner: str, environment: str) -> Path:
-    for name in (owner, environment):
+def _path(folder: Path, owner: str, environment: str, entry: str = "") -> Path:
+    for name in (owner, environment, *((entry,) if entry else ())):
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name[:40]!r} cannot be a name", fix="Write OWNER/NAME, such as bob/geo.")
-    return folder / owner / f"{environment}.lock"
+    return folder / owner / f"{environment}{f'@{entry}' if entry else ''}.lock"
