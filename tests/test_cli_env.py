@@ -266,7 +266,11 @@ WAYS: list[tuple[dict[str, object], list[str]]] = [
     ({"generation": 1, "programs": 3}, ["geo: generation 2 → 1; 3 programs that run keep generation 2 until the end"]),
     ({"generation": 1, "programs": 1, "difference": "+1"},
      ["geo: generation 2 → 1: +1; 1 program that runs keeps generation 2 until the end"]),
-    ({"state": "building", "say": "building: solving"}, ["geo: generation 2 stays", "building: building: solving"]),
+    ({"state": "building", "say": "building: solving"},
+     ["geo: generation 2 stays until what config.yaml asks for is built",
+      "building: solving. Follow it: hubd logs -f job-env-geo"]),
+    ({"trouble": {"what": "no numpy", "why": "", "fix": ""}},
+     ["✗ no numpy", "geo: generation 2 stays meanwhile. All of it: hubd env why geo"]),
 ]  # fmt: skip
 
 

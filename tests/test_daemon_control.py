@@ -263,6 +263,25 @@ def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: py
     assert "memory" in told["problems"][0]
 
 
+def test_forward_to_a_build_is_followed_to_its_end(rig: Rig) -> None:
+    rig.machine.settle()
+    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
+    rig.machine.settle()
+    decide(rig.machine.host, "science")
+    rig.machine.settle()
+    shutil.rmtree(rig.machine.layout.envs / "science/2")
+    rig.machine.slow = True
+
+    def work(reason: str) -> None:
+        rig.passes.make(reason)
+        rig.machine.finish("env-science")
+        rig.passes.make("a job ended")
+
+    rig.control._wake = lambda reason: threading.Thread(target=work, args=(reason,)).start()
+    code, told = rig.last(do="rollback", name="science", undo=True, wait=True)
+    assert (code, told["state"], told["before"], told["generation"]) == (ExitCode.DONE, "right", 1, 2)
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig, wait: bool) -> None:
     rig.machine.settle()

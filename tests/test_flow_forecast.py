@@ -144,4 +144,4 @@ def test_the_versions_are_told_when_the_build_is_done(machine: Machine) -> None:
     assert [(each["before"], each["difference"]) for each in generations] == [(1, difference), (None, "")]
     decided = decide(machine.host, "science")
     machine.make()
-    assert rolled(machine.host, decided)["difference"] == "+1 −1, numpy 2.4 → 2.3, zlib 2 → 1"
+    assert rolled(machine.host, decided)[1]["difference"] == "+1 −1, numpy 2.4 → 2.3, zlib 2 → 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
-from hubd.errors import HubdError, Locked, UsageError
+from hubd.cli.env_change import rollback_lines
+from hubd.errors import ExitCode, HubdError, Locked, UsageError
 from hubd.flow.environments import short
 from hubd.flow.rollback import came_out, decide
 from hubd.flow.rollback_choice import Before, Choice, choice
+from hubd.host.init import UnitState
 from hubd.host.locks import file_lock
 from hubd.resources import choices
 from hubd.resources.choices import ROLLBACKS, EndedChoices
+from hubd.resources.job import result_path
 
 NEWER = CONFIG.replace("ipykernel", "ipykernel, numpy")
 NEWEST = CONFIG.replace("ipykernel", "ipykernel, numpy, xarray")
@@ -115,13 +119,13 @@ def test_back_and_forward_again(machine: Machine) -> None:
     assert (decided.before, decided.choice) == (3, Choice(2))
     machine.make()
     assert on(machine) == 2
-    found = came_out(machine.host, decided)
+    _, found = came_out(machine.host, decided)
     assert (found["state"], found["generation"], found["before"], found["programs"]) == ("rolled back", 2, 3, 14)
     assert machine.settle().plan.gaps == (), "it stays there"
     forward = decide(machine.host, "science", undo=True)
     machine.make()
     assert on(machine) == 3
-    assert came_out(machine.host, forward)["state"] == "right"
+    assert came_out(machine.host, forward)[1]["state"] == "right"
     assert rolled_back(machine) == {}
     decide(machine.host, "science", to=1)
     machine.make()
@@ -166,7 +170,7 @@ def test_a_frozen_one_goes_forward_again_whatever_config_yaml_says(machine: Mach
     forward = decide(machine.host, "science", undo=True)
     machine.settle()
     assert (on(machine), rolled_back(machine)) == (3, {})
-    told = came_out(machine.host, forward)
+    _, told = came_out(machine.host, forward)
     assert (told["state"], told["generation"], told["before"]) == ("right", 3, 1 if further else 2)
     assert "is not rolled back" in decide(machine.host, "science", undo=True).choice.unchanged
 
@@ -280,6 +284,36 @@ def test_a_failing_build_is_gone_round(machine: Machine) -> None:
     machine.make()
     assert short(machine.host)["environments"][0]["state"] == "rolled back"
     assert on(machine) == 3
+
+
+def test_forward_to_what_is_not_built_yet_is_a_build_whose_end_counts(machine: Machine) -> None:
+    decide(machine.host, "science")
+    machine.make()
+    for number in (3, 1):
+        shutil.rmtree(machine.layout.envs / f"science/{number}")
+    machine.slow = True
+    forward = decide(machine.host, "science", undo=True)
+    assert forward.job == "env-science"
+    machine.make()
+    code, found = came_out(machine.host, forward)
+    assert (code, found["state"], found["generation"], found["trouble"]) == (ExitCode.DONE, "building", 2, None)
+    assert list(rollback_lines(found)) == [
+        "science: generation 2 stays until what config.yaml asks for is built",
+        "building: starting. Follow it: hubd logs -f job-env-science",
+    ]
+    unit = "hubd-job-env-science.service"
+    machine.host.init.units[unit] = UnitState(unit, active="failed")
+    digest = json.loads((machine.layout.jobs / "env-science.json").read_text())["digest"]
+    report = {"state": "failed", "digest": digest, "what": "no numpy", "tries": 1, "ended": machine.host.now}
+    result_path(machine.layout, "env-science").write_text(json.dumps(report))
+    code, found = came_out(machine.host, forward)
+    assert (code, found["trouble"]["what"]) == (ExitCode.FAILED, "science is not built: no numpy")
+    assert list(rollback_lines(found))[-1] == "science: generation 2 stays meanwhile. All of it: hubd env why science"
+    decide(machine.host, "science", to=2)
+    machine.make()
+    decide(machine.host, "science", undo=True)
+    assert not (machine.layout.jobs / "env-science.json").exists(), "it is tried at once, however it ended before"
+    assert decide(machine.host, "science", to=2).job == "", "back is a switch"
 
 
 UNKNOWN = [("sciense", "Did you mean science?"), ("server", "There are: science."), ("", "There are: science.")]

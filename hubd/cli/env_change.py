@@ -25,30 +25,36 @@ Told = Mapping[str, Any]
 @click.option("--to", type=click.IntRange(1), shell_complete=complete_generation,
               help="The number of a generation, as `hubd env show` has it.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Forward again, to what config.yaml asks for.")
+@click.option("--no-wait", is_flag=True, help="Where forward is a build: do not follow it; it goes on by itself.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, as_json: bool) -> None:
+def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, no_wait: bool, as_json: bool) -> None:
     """Switch the environment NAME back to the generation before, now; what runs keeps what it has.
 
-    It stays there until config.yaml asks for something else, or until --undo.
+    It stays there until config.yaml asks for something else, or until --undo. Where that is not built yet, --undo builds and
+    follows it, and exits with 1 when it fails; people keep what they have meanwhile.
     """
     if to and undo:
         raise click.UsageError("--to and --undo exclude each other.")
     layout: Layout = ctx.obj.layout
-    hear = (lambda event: None) if as_json else Progress().hear
-    if daemon_answers(layout):
-        found = answered(*talk(layout, {"do": "rollback", "name": name, "to": to, "undo": undo}, hear))
-    else:
-        found = _rollback_here(layout, hear, name, to=to or 0, undo=undo)
-    _print(found, rollback_lines(found), as_json=as_json)
+    wait = undo and not no_wait
+    with _following(name, quiet=as_json) as hear:
+        if daemon_answers(layout):
+            code, found = talk(layout, {"do": "rollback", "name": name, "to": to, "undo": undo, "wait": wait}, hear)
+        else:
+            code, found = _rollback_here(layout, hear, name, to=to or 0, undo=undo, wait=wait)
+    _print(answered(code, found), rollback_lines(found), as_json=as_json)
+    ctx.exit(code)
 
 
-def _rollback_here(layout: Layout, hear: Callable[[Told], None], name: str, *, to: int, undo: bool) -> dict[str, Any]:
+def _rollback_here(
+    layout: Layout, hear: Callable[[Told], None], name: str, *, to: int, undo: bool, wait: bool
+) -> tuple[ExitCode, dict[str, Any]]:
     from hubd.flow.rollback import came_out, decide
     from hubd.host import local_host
 
     decided = decide(local_host(layout), name, to=to, undo=undo)
-    ended = make_here(layout, hear)
+    ended = make_here(layout, hear, wait=lambda running: wait and decided.job in running)
     answered(ended.code, dict(ended.summary))
     return came_out(local_host(layout), decided)
 
@@ -131,11 +137,18 @@ def rollback_lines(found: Told) -> Iterator[str]:
     if found["unchanged"]:
         yield f"{found['unchanged']}; nothing changed."
         return
+    if found.get("trouble"):
+        yield from error_lines(found["trouble"])
+        yield f"{found['name']}: generation {found['generation']} stays meanwhile. All of it: hubd env why {found['name']}"
+        return
     if found["before"] != found["generation"]:
         yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}{_kept(found)}"
     else:
-        yield f"{found['name']}: generation {found['generation']} stays"
-    if found["state"] == "rolled back":
+        more = " until what config.yaml asks for is built" if found["state"] == "building" else ""
+        yield f"{found['name']}: generation {found['generation']} stays{more}"
+    if found["state"] == "building":
+        yield f"{found['say']}. Follow it: hubd logs -f job-env-{found['name']}"
+    elif found["state"] == "rolled back":
         yield f"Forward again: hubd env rollback {found['name']} --undo"
     elif found["say"]:
         yield f"{found['state']}: {found['say']}"

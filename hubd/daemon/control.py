@@ -90,12 +90,13 @@ class Control:
 
         host, name, to = self._make_host(), plain(str(request.get("name")), 100), request.get("to")
         decided = rollback.decide(host, name, to=to if isinstance(to, int) else 0, undo=bool(request.get("undo")))
+        wait = bool(request.get("wait"))
         # Also where it was decided before: the pass of whoever did so may not have come so far yet.
-        ended = yield from self._pass(f"rollback of {name!r}")
+        ended = yield from self._pass(f"rollback of {name!r}", wait=lambda running: wait and decided.job in running)
         if "error" in ended.summary:
             yield _done(ended.code, dict(ended.summary))
             return
-        yield _done(ExitCode.DONE, rollback.came_out(host, decided))
+        yield _done(*rollback.came_out(host, decided))
 
     def _build(self, request: Message) -> Iterator[Message]:
         from hubd.flow import rebuild

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hubd.errors import HubdError
-from hubd.flow.environment_states import told
+from hubd.errors import ExitCode, HubdError
+from hubd.flow.environment_states import told, trouble_of
 from hubd.flow.environments import changed, chosen_environment, observed
 from hubd.flow.rollback_choice import Before, Choice, choice
 from hubd.host import Host
 from hubd.host.locks import file_lock
 from hubd.resources import choices
 from hubd.resources.environment import Environment
+from hubd.resources.job import forget_failures
 
 # Seconds to wait for a pass that is under way.
 PATIENCE = 60.0
@@ -22,11 +23,15 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What somebody decided about an environment. before: the generation that was switched on."""
+    """What somebody decided about an environment. before: the generation that was switched on.
+
+    job: the build that forward leads to, as what config.yaml asks for is not there; empty where there is something to switch to.
+    """
 
     name: str
     before: int
     choice: Choice
+    job: str = ""
 
 
 def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided:
@@ -49,7 +54,10 @@ def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided
             if chosen.forward:
                 environment.generations.switch(chosen.forward)
             choices.write(host.layout, choices.ROLLBACKS, decided)
-        return Decided(name, before.current, chosen)
+    builds = undo and not (chosen.unchanged or chosen.forward or before.asked)
+    if builds:  # it may have failed before; whoever wants to go forward wants it tried now
+        forget_failures(host, only=environment.job)
+    return Decided(name, before.current, chosen, job=environment.job if builds else "")
 
 
 def _left(environment: Environment, entry: Mapping[str, Any]) -> int:
@@ -72,10 +80,15 @@ def _before(environment: Environment, left: int) -> Before:
     )
 
 
-def came_out(host: Host, decided: Decided) -> dict[str, Any]:
-    """How it came out after the pass, as JSON values. Raises HubdError where the wrong generation is still switched on."""
+def came_out(host: Host, decided: Decided) -> tuple[ExitCode, dict[str, Any]]:
+    """How it came out after the passes, as JSON values; FAILED where the build that leads forward failed.
+
+    Raises HubdError where the wrong generation is still switched on.
+    """
     seen = observed(host, decided.name)
     now = told(seen)
+    failure = trouble_of(seen) if decided.job else None
+    trouble = {"what": failure.what, "why": failure.why, "fix": failure.fix} if failure else None
     meant = decided.choice.generation
     if now["state"] == "waiting" or (meant and seen.current != meant):
         raise HubdError(
@@ -84,5 +97,5 @@ def came_out(host: Host, decided: Decided) -> dict[str, Any]:
     left = host.layout.envs / decided.name / str(decided.before)
     programs = host.processes_using(left) if decided.before and decided.before != seen.current else 0
     difference = changed(host.layout, decided.name, decided.before, seen.current)
-    more = {"programs": programs, "difference": difference, "unchanged": decided.choice.unchanged}
-    return {**now, "before": decided.before, **more}
+    more = {"programs": programs, "difference": difference, "unchanged": decided.choice.unchanged, "trouble": trouble}
+    return ExitCode.FAILED if trouble else ExitCode.DONE, {**now, "before": decided.before, **more}
