@@ -16,10 +16,12 @@ from hubd.errors import ExitCode, HubdError, Locked, UsageError
 from hubd.flow.environments import short
 from hubd.flow.rollback import came_out, decide
 from hubd.flow.rollback_choice import Before, Choice, choice
+from hubd.host import manifest
 from hubd.host.init import UnitState
 from hubd.host.locks import file_lock
 from hubd.resources import choices
 from hubd.resources.choices import ROLLBACKS, EndedChoices
+from hubd.resources.generation import MARK
 from hubd.resources.job import result_path
 
 NEWER = CONFIG.replace("ipykernel", "ipykernel, numpy")
@@ -314,6 +316,27 @@ def test_forward_to_what_is_not_built_yet_is_a_build_whose_end_counts(machine: M
     decide(machine.host, "science", undo=True)
     assert not (machine.layout.jobs / "env-science.json").exists(), "it is tried at once, however it ended before"
     assert decide(machine.host, "science", to=2).job == "", "back is a switch"
+
+
+def test_one_that_was_changed_by_hand_is_not_gone_back_to_without_force(machine: Machine) -> None:
+    generation = machine.layout.envs / "science/2"
+    manifest.write(generation, without=(MARK,))
+    (generation / "lib.py").touch()
+    for way in ({}, {"to": 2}):
+        with pytest.raises(HubdError, match="generation 2 of science was changed by hand") as raised:
+            decide(machine.host, "science", **way)
+        assert raised.value.why.startswith("lib.py of its generation 2 was added") and "--force" in raised.value.fix
+    assert rolled_back(machine) == {}
+    decide(machine.host, "science", force=True)
+    machine.make()
+    assert on(machine) == 2
+
+
+def test_a_folder_that_was_changed_by_hand_counts_where_there_is_no_list_of_files(machine: Machine) -> None:
+    mark = machine.layout.envs / "science/2" / MARK
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "sealed": {"bin": 7}}))
+    with pytest.raises(HubdError, match="was changed by hand"):
+        decide(machine.host, "science", to=2)
 
 
 UNKNOWN = [("sciense", "Did you mean science?"), ("server", "There are: science."), ("", "There are: science.")]

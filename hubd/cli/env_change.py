@@ -25,10 +25,11 @@ Told = Mapping[str, Any]
 @click.option("--to", type=click.IntRange(1), shell_complete=complete_generation,
               help="The number of a generation, as `hubd env show` has it.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Forward again, to what config.yaml asks for.")
+@click.option("--force", is_flag=True, help="Also to a generation that somebody changed by hand.")
 @click.option("--no-wait", is_flag=True, help="Where forward is a build: do not follow it; it goes on by itself.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, no_wait: bool, as_json: bool) -> None:
+def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, force: bool, no_wait: bool, as_json: bool) -> None:
     """Switch the environment NAME back to the generation before, now; what runs keeps what it has.
 
     It stays there until config.yaml asks for something else, or until --undo. Where that is not built yet, --undo builds and
@@ -40,20 +41,21 @@ def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, no_wa
     wait = undo and not no_wait
     with _following(name, quiet=as_json) as hear:
         if daemon_answers(layout):
-            code, found = talk(layout, {"do": "rollback", "name": name, "to": to, "undo": undo, "wait": wait}, hear)
+            asked = {"do": "rollback", "name": name, "to": to, "undo": undo, "force": force, "wait": wait}
+            code, found = talk(layout, asked, hear)
         else:
-            code, found = _rollback_here(layout, hear, name, to=to or 0, undo=undo, wait=wait)
+            code, found = _rollback_here(layout, hear, name, wait=wait, to=to or 0, undo=undo, force=force)
     _print(answered(code, found), rollback_lines(found), as_json=as_json)
     ctx.exit(code)
 
 
 def _rollback_here(
-    layout: Layout, hear: Callable[[Told], None], name: str, *, to: int, undo: bool, wait: bool
+    layout: Layout, hear: Callable[[Told], None], name: str, *, wait: bool, **how: Any
 ) -> tuple[ExitCode, dict[str, Any]]:
     from hubd.flow.rollback import came_out, decide
     from hubd.host import local_host
 
-    decided = decide(local_host(layout), name, to=to, undo=undo)
+    decided = decide(local_host(layout), name, **how)
     ended = make_here(layout, hear, wait=lambda running: wait and decided.job in running)
     answered(ended.code, dict(ended.summary))
     return came_out(local_host(layout), decided)

@@ -89,7 +89,8 @@ class Control:
         from hubd.flow import rollback
 
         host, name, to = self._make_host(), plain(str(request.get("name")), 100), request.get("to")
-        decided = rollback.decide(host, name, to=to if isinstance(to, int) else 0, undo=bool(request.get("undo")))
+        undo, force = bool(request.get("undo")), bool(request.get("force"))
+        decided = rollback.decide(host, name, to=to if isinstance(to, int) else 0, undo=undo, force=force)
         wait = bool(request.get("wait"))
         # Also where it was decided before: the pass of whoever did so may not have come so far yet.
         ended = yield from self._pass(f"rollback of {name!r}", wait=lambda running: wait and decided.job in running)

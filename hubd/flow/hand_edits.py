@@ -11,8 +11,8 @@ from typing import Any
 
 from hubd.host import Host, files, manifest
 from hubd.resources import choices
-from hubd.resources.generation import MARK, Generations
-from hubd.resources.untouched import FACT
+from hubd.resources.generation import MARK, Generation, Generations
+from hubd.resources.untouched import FACT, noted, seen_of
 
 # Seconds until an environment has its turn again.
 EVERY = 3600.0
@@ -22,9 +22,9 @@ TOO_LONG = manifest.Difference("a path", "too long to look at")
 
 def look_at_next(host: Host) -> str:
     """Look through the environment that was not looked at for the longest time; its name where there is news, else nothing."""
-    noted = choices.read(host.layout, FACT)
+    looked_at = choices.read(host.layout, FACT)
     names = (name for name in _in_place(host) if _generations(host, name).current())
-    turns = sorted((_last(noted.get(name, {}), host.clock()), name) for name in names)
+    turns = sorted((_last(looked_at.get(name, {}), host.clock()), name) for name in names)
     if not turns or host.clock() - turns[0][0] < EVERY:
         return ""
     return turns[0][1] if look_at(host, turns[0][1]) else ""
@@ -41,20 +41,31 @@ def look_at(host: Host, name: str) -> bool:
     current = generations.current()
     if current is None:
         return False
-    try:
-        found = manifest.difference(current.path, without=(MARK,))
-    except OSError:  # it is noted like others, or no other environment would have its turn
-        found = TOO_LONG
+    found = _difference(current)
     with choices.deciding(host.layout):
         if generations.current() != current:
             return False  # another was switched on meanwhile, and this one may be half removed
-        noted, there = choices.read(host.layout, FACT), _in_place(host)
+        known_of, there = choices.read(host.layout, FACT), _in_place(host)
         about = {"generation": current.number, "built": current.built}
         entry: dict[str, Any] = {**about, "found": asdict(found) if found else None, "at": host.clock()}
-        choices.write(host.layout, FACT, {key: each for key, each in noted.items() if key in there} | {name: entry})
-    before = noted.get(name, {})
+        choices.write(host.layout, FACT, {key: each for key, each in known_of.items() if key in there} | {name: entry})
+    before = known_of.get(name, {})
     known = before.get("found") if all(before.get(key) == value for key, value in about.items()) else None
     return bool(entry["found"] != known)
+
+
+def edits_of(host: Host, generation: Generation) -> str:
+    """What somebody changed in a generation since its build, after a look through all its files now; empty for nothing."""
+    found = _difference(generation)
+    about = {"generation": generation.number, "built": generation.built, "found": asdict(found) if found else None}
+    return seen_of(generation, noted(about), now=host.clock()).told
+
+
+def _difference(generation: Generation) -> manifest.Difference | None:
+    try:
+        return manifest.difference(generation.path, without=(MARK,))
+    except OSError:  # it is noted like others, or no other environment would have its turn
+        return TOO_LONG
 
 
 def _in_place(host: Host) -> tuple[str, ...]:

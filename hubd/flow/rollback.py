@@ -10,6 +10,7 @@ from typing import Any
 from hubd.errors import ExitCode, HubdError
 from hubd.flow.environment_states import told, trouble_of
 from hubd.flow.environments import changed, chosen_environment, observed
+from hubd.flow.hand_edits import edits_of
 from hubd.flow.rollback_choice import Before, Choice, choice
 from hubd.host import Host
 from hubd.host.locks import file_lock
@@ -34,8 +35,10 @@ class Decided:
     job: str = ""
 
 
-def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided:
+def decide(host: Host, name: str, *, to: int = 0, undo: bool = False, force: bool = False) -> Decided:
     """Record which generation is to be switched on; a pass does it. Raises HubdError, and then nothing was recorded.
+
+    force: also one that somebody changed by hand.
 
     What is frozen stays at what is on, so that there going forward again is a switch, which no pass may come between.
     """
@@ -48,6 +51,8 @@ def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided
         before = _before(environment, left)
         chosen = choice(before, to=to, undo=undo)
         if not chosen.unchanged:
+            if not force:
+                _check_untouched(host, environment, chosen.generation or chosen.forward)
             decided.pop(name, None)
             if chosen.generation:
                 decided[name] = {"generation": chosen.generation, "instead_of": environment.digest, "left": left}
@@ -58,6 +63,16 @@ def decide(host: Host, name: str, *, to: int = 0, undo: bool = False) -> Decided
     if builds:  # it may have failed before; whoever wants to go forward wants it tried now
         forget_failures(host, only=environment.job)
     return Decided(name, before.current, chosen, job=environment.job if builds else "")
+
+
+def _check_untouched(host: Host, environment: Environment, number: int) -> None:
+    """See that an older generation is as its build left it: passes look only at those that are switched on."""
+    generation = environment.generations.read(number) if number else None
+    why = edits_of(host, generation) if generation else ""
+    if why:
+        name = environment.environment
+        fix = f"Another one: --to NUMBER (hubd env show {name})   This one all the same: --force"
+        raise HubdError(f"generation {number} of {name} was changed by hand", why=why, fix=fix)
 
 
 def _left(environment: Environment, entry: Mapping[str, Any]) -> int:

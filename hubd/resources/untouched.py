@@ -9,7 +9,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
-from hubd.resources.generation import Generations
+from hubd.resources.generation import Generation, Generations
 from hubd.words import ago, plain
 
 # What looks through all files found: {NAME: {"generation": NUMBER, "built": its time, "found": a difference or null, "at": now}}.
@@ -26,6 +26,12 @@ class SeenUntouched:
     place: str = ""
     when: str = ""
     more: int = 0
+
+    @property
+    def told(self) -> str:
+        """What was changed, as the cause of an error; empty where nothing was."""
+        others = f", and {self.more} more" if self.more else ""
+        return f"{self.place} of its generation {self.number} {self.when}, after the build{others}" if self.place else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,19 @@ def noted(entry: Any) -> Noted | None:
     return Noted(int(number), built, plain(path, 200), plain(what, 20), int(at), int(more))
 
 
+def seen_of(generation: Generation, found: Noted | None, *, now: float) -> SeenUntouched:
+    """How a generation is: by what a look through all its files found, and by a look at a handful of its folders."""
+    if found and (found.generation, found.built) == (generation.number, generation.built):
+        when = f"was {found.what} {ago(now - found.at / 1e9)}" if found.at else f"was {found.what}"
+        return SeenUntouched(generation.number, found.path, when, found.more)
+    for folder, sealed in generation.sealed.items():
+        changed = files.changed_at(generation.path / folder)
+        if changed != sealed:
+            when = "is gone" if changed is None else f"was changed {ago(now - changed / 1e9)}"
+            return SeenUntouched(generation.number, folder, when)
+    return SeenUntouched(generation.number)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untouched(Resource):
     """The generation that is switched on is as its build left it; a look at a handful of folders, at each pass.
@@ -77,16 +96,7 @@ class Untouched(Resource):
         current = self.generations.current()
         if current is None or current.lost(self.programs):
             return SeenUntouched()
-        found = self.found
-        if found and (found.generation, found.built) == (current.number, current.built):
-            when = f"was {found.what} {ago(host.clock() - found.at / 1e9)}" if found.at else f"was {found.what}"
-            return SeenUntouched(current.number, found.path, when, found.more)
-        for folder, sealed in current.sealed.items():
-            changed = files.changed_at(current.path / folder)
-            if changed != sealed:
-                when = "is gone" if changed is None else f"was changed {ago(host.clock() - changed / 1e9)}"
-                return SeenUntouched(current.number, folder, when)
-        return SeenUntouched(current.number)
+        return seen_of(current, self.found, now=host.clock())
 
     def steps(self, seen: SeenUntouched) -> tuple[Step, ...]:
         return ()
@@ -94,9 +104,8 @@ class Untouched(Resource):
     def progress(self, seen: SeenUntouched) -> Progress | None:
         if not seen.place:
             return None
-        others = f", and {seen.more} more" if seen.more else ""
         return Progress("changed by hand", HubdError(
             f"{self.environment} was changed by hand",
-            why=f"{seen.place} of its generation {seen.number} {seen.when}, after the build{others}",
+            why=seen.told,
             fix=f"To build it anew: hubd env build {self.environment}",
         ))  # fmt: skip
