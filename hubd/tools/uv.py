@@ -135,12 +135,63 @@ def requirement(package: str) -> str:
     return f"{match['name']}=={match['version'].rstrip('.')}.*" if match else bare
 
 
+# What uv says of a network or a server that does not work; the same may work later.
+_UNREACHED = re.compile(
+    r"error sending request|dns error|tcp connect error|timed out|network timeout|error decoding response body"
+    r"|HTTP status server error|client error \((?:407|408|425|429)\b"
+)
+_GONE = re.compile(r"client error \((?:404|410)\b")
+_REFUSED = re.compile(r"returned an? (40[13] \w+)|client error \((40[13] \w+)\)")
+_URL = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s/`()]+)((?:/[^\s`()]*)?)")
+# Lines of uv's chain of causes begin with one of these.
+_BEFORE_CAUSE = re.compile(r"^(?:[\s╰├─▶×]*)(?:error|cause|Caused by)?:? *")
+OTHER_PYTHON = "Leave `python=` out to use the system's Python, or use `manager: conda`."
+
+
+def _of_network(text: str, output: str) -> HubdError | None:
+    """The error, where it is one of a network or a server."""
+    if _UNREACHED.search(text):
+        return _unreached(text, output)
+    if refused := _REFUSED.search(text):
+        address, status = _address(text), refused[1] or refused[2]
+        return HubdError("the package index refuses to answer", why=f"{address} says {status}" if address else status,
+                         fix="Check the address of the index, and the name and password in it.")  # fmt: skip
+    return None
+
+
+def _unreached(text: str, output: str) -> HubdError:
+    """What could not be fetched, and from where."""
+    address, why = _address(text), _BEFORE_CAUSE.sub("", re.sub(r"//[^\s/@]*@", "//", last_line(output)))
+    package = re.search(r"Failed to download(?: and build)? `([^`/]+)`", text)
+    whose = address or (package[1] if package else "")
+    why = f"{whose}: {why}" if whose and whose not in why else why
+    if re.search(r"python-build-standalone|/cpython-[0-9]", text):
+        fix = f"Check the network; hubd tries again by itself. {OTHER_PYTHON}"
+        return HubdError("that Python version cannot be had", why=why, fix=fix, retry=True)
+    fix = "Check the network and the package index; hubd tries again by itself."
+    return HubdError("the package index cannot be reached", why=why, fix=fix, retry=True)
+
+
+def _address(text: str) -> str:
+    """The index, or the host of a file, that uv names last; without a name and a password that may be in it."""
+    found = _URL.findall(text)
+    if not found:
+        return ""
+    scheme, host, path = found[-1]
+    # An index is asked for a package as INDEX/PACKAGE/.
+    index = path.rstrip("/").rpartition("/")[0] if path.endswith("/") else path if path.endswith("/simple") else ""
+    return f"{scheme}{host}{index}"
+
+
 def failure(output: str, *, code: int) -> HubdError:
     """uv's error as one sentence."""
     text = " ".join(output.split())
-    gone = re.search(r"client error \((?:401|404|410)\b", text)
+    gone = bool(_GONE.search(text))
     if DISK_FULL in text:
         return disk_full()
+    # Before all else: what a build could not fetch reads as one that failed, or as packages that do not fit.
+    if network := _of_network(text, output):
+        return network
     if "No solution found" in text or "not found in the package registry" in text:
         # The reader is told "because" before it.
         why = text.partition("Because ")[2][:600] or last_line(output)
@@ -152,8 +203,7 @@ def failure(output: str, *, code: int) -> HubdError:
                          fix="Take all packages from a conda channel: without `pip`, and with `manager: conda`.")  # fmt: skip
     if "No interpreter found" in text or "python-build-standalone" in text:
         return HubdError("that Python version cannot be had", why=last_line(output),
-                         fix="Leave `python=` out to use the system's Python, or use `manager: conda`.",
-                         retry=bool("python-build-standalone" in text and not gone))  # fmt: skip
+                         fix=OTHER_PYTHON, retry=bool("python-build-standalone" in text and not gone))  # fmt: skip
     wrong = re.search(r"Hash mismatch for `([^`]+)`|hashes?\b.*mismatch", text, re.IGNORECASE)
     if wrong:
         return HubdError("a download is not the file it should be", why=f"the hash of {wrong[1] or 'a package'} is another",
@@ -165,10 +215,14 @@ def failure(output: str, *, code: int) -> HubdError:
     if unbuilt:
         return HubdError(f"{unbuilt[1]} could not be built from its source", why=last_line(output),
                          fix="Take a version that comes ready-made, or get it from a conda channel.")  # fmt: skip
-    if gone:
+    return _of_address(text, output, code)
+
+
+def _of_address(text: str, output: str, code: int) -> HubdError:
+    """The error, where nothing else is known of it."""
+    if _GONE.search(text):
         return HubdError("there is nothing at an address", why=last_line(output),
                          fix="Correct the address of the package, or of the package index.")  # fmt: skip
-    if any(word in text for word in ("error sending request", "dns error", "connect", "timed out", "Failed to fetch")):
-        fix = "Check the network and the package index; hubd tries again by itself."
-        return HubdError("the package index cannot be reached", why=last_line(output), fix=fix, retry=True)
+    if "Failed to fetch" in text:
+        return _unreached(text, output)
     return HubdError("uv could not build the environment", why=last_line(output) or f"it exited with {code}", retry=True)
