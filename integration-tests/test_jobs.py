@@ -187,7 +187,7 @@ def test_build_that_takes_too_long_is_ended_and_told_and_tried_again_with_more_t
     assert limits == {"MemoryMax": str(512 * 2**20), "CPUQuotaPerSecUSec": "500ms", "RuntimeMaxUSec": "5s"}
     hub_machine.wait_until(lambda: "took longer" in hub_machine.hubd("status", check=False).out, "what came of it", timeout=30)
     shown = hub_machine.hubd("status", check=False).out
-    told = ("env-slow took longer than builds.time (5 s)", "it was ended while solving", "hubd config set builds.time 10s")
+    told = ("build of slow took longer than builds.time (5 s)", "it was ended while solving", "hubd config set builds.time 10s")
     assert all(words in shown for words in told), shown
     assert not hub_machine.shell("pgrep -fa '[h]ubd-slow' || true").out, "nothing of it goes on"
     index.delays.clear()

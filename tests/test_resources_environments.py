@@ -134,6 +134,23 @@ def test_environment(seen: SeenJob, steps: int, waits: str, error: bool) -> None
     assert (progress is not None and progress.error is not None) is error
 
 
+TOLD = [
+    # the name, what its job says, what is told
+    ("science", "no numpyy", "science is not built: no numpyy"),
+    ("a", "a package is not in the channels", "a is not built: a package is not in the channels"),
+    ("r", "the kernel does not start", "r is not built: the kernel does not start"),
+    ("geo", "env-geo was killed", "the build of geo was killed"),
+    ("geo", "env-geo2 was killed", "geo is not built: env-geo2 was killed"),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "told"), TOLD)
+def test_a_failure_names_its_environment(name: str, what: str, told: str) -> None:
+    seen = SeenEnvironment(SeenJob(failure={**FAILURE, "what": what}, now=1001))
+    progress = environment(environment=name).progress(seen)
+    assert progress and progress.error and progress.error.what == told
+
+
 DUE = [
     # tries, seconds since, due
     (1, 299, False),

@@ -232,7 +232,10 @@ class Environment(Resource):
 
     def _told(self, error: HubdError) -> HubdError:
         """The failure with the environment's name, which jobs leave to whoever asked."""
-        what = error.what if self.environment in error.what else f"{self.environment} is not built: {error.what}"
+        # What was seen of a job from outside begins with its name; no other message has that of the environment as such.
+        _, job, rest = error.what.partition(f"{self.job} ")
+        ended = job and error.what.startswith(job)
+        what = f"the build of {self.environment} {rest}" if ended else f"{self.environment} is not built: {error.what}"
         return HubdError(what, why=error.why, fix=error.fix, retry=error.retry)
 
     def _kept(self) -> str:
