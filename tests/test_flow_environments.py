@@ -179,7 +179,9 @@ def test_the_whole_story_of_a_failure(machine: Machine) -> None:
     unit = "hubd-job-env-science.service"
     host.init.units[unit] = UnitState(unit, active="failed")
     host.init.logs[unit] = ("solving", "no numpyy")
-    spec = json.loads((machine.layout.jobs / "env-science.json").read_text())
+    order = machine.layout.jobs / "env-science.json"
+    spec = json.loads(order.read_text())
+    order.write_text(json.dumps({**spec, "tries": 1, "at": host.now - 100}))
     report = {"state": "failed", "digest": spec["digest"], "what": "no numpyy", "why": "nobody has it", "fix": "Mend the name.",
               "tries": 2, "ended": host.now - 60}  # fmt: skip
     result_path(machine.layout, "env-science").write_text(json.dumps(report))

@@ -39,7 +39,10 @@ def folder(host: FakeHost) -> Path:
 
 def tried(host: FakeHost, job: str, report: Any = None, *, digest: str = "d", limits: JobLimits = USUAL, **order: Any) -> Path:
     """A job that was started and left this report: a mapping, or the text of the file. Gives the place of the report."""
-    whole = {"digest": digest, "limits": asdict(limits), "tries": 0, "at": host.now, **order}
+    said = report if isinstance(report, dict) else {}
+    sane = {key: value for key, value in said.items() if isinstance(value, int | float) and abs(value) < 10**11}
+    started = {"tries": max(1, sane.get("tries", 1)) - 1, "at": sane.get("ended", sane.get("at", host.now))}
+    whole = {"digest": digest, "limits": asdict(limits), **started, **order}
     (host.layout.jobs / f"{job}.json").write_text(json.dumps(whole))
     path = jobs.result_path(host.layout, job)
     path.parent.mkdir(exist_ok=True)
@@ -214,6 +217,31 @@ def test_what_is_tried_rarely_says_so(host: FakeHost, folder: Path) -> None:
     assert is_due(seen_of(host))
 
 
+MADE_UP = [
+    # what is built writes, when hubd takes it to have ended (seconds since the start)
+    ({"ended": 60}, 60),
+    ({"ended": 10**11}, 0),
+    ({"ended": -10**6}, 0),
+    ({"ended": "never"}, 0),
+    ({}, 0),
+]
+
+
+@pytest.mark.parametrize(("report", "ended"), MADE_UP)
+@pytest.mark.parametrize("tries", [0, 7, 10**11])
+def test_no_report_makes_a_job_be_tried_without_a_rest_or_never_again(
+    host: FakeHost, folder: Path, report: dict[str, Any], ended: int, tries: int
+) -> None:
+    started = host.now
+    when = {key: started + value if isinstance(value, int) else value for key, value in report.items()}
+    tried(host, "env-a", {"state": "failed", "what": "x", "tries": tries, **when}, at=started, **{"tries": 1})
+    for later, due in ((61, False), (ended + 599, False), (ended + 600, True)):
+        host.now = started + later
+        assert is_due(seen_of(host)) is due
+    host.now = started - 1
+    assert is_due(seen_of(host)), "the clock was set back"
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [{"tries": "many", "ended": "never"}, {}, {"tries": None, "ended": []}, {"tries": float("inf"), "ended": float("nan")}],
@@ -239,7 +267,6 @@ REPORTS: list[tuple[Any, bool, SeenJob]] = [
     ({"state": "running", "phase": "solving"}, True, SeenJob(going="solving")),
     # It ended well, and what it made was removed.
     ({"state": "done"}, False, SeenJob(failure=REMOVED)),
-    ({"state": "failed", "what": "x"}, False, SeenJob(failure={"state": "failed", "what": "x", "digest": "d"})),
     # Killed: it may be tried at once.
     (
         {"state": "running", "phase": "solving"},
@@ -387,12 +414,15 @@ def test_numbers_and_types_that_make_no_sense_hurt_nobody(
     host: FakeHost, folder: Path, owners: Owners, odd: dict[str, Any], state: str
 ) -> None:
     tried(host, "env-a", {"state": state, **odd})
+    order = json.loads((host.layout.jobs / "env-a.json").read_text())
+    (host.layout.jobs / "env-a.json").write_text(json.dumps({**order, "at": host.now, "tries": 0}))
     seen = seen_of(host)
-    assert is_due(seen)
+    assert is_due(seen) is (state == "running"), "one that failed waits for its turn"
+    seen = replace(seen, now=host.now + 300)
     assert not environment().steps(SeenEnvironment(seen))[0].say.endswith(("7", "{}"))
     json.dumps(failure_of(seen, "x").what).encode("ascii")
     start_job(host, "env-a", {"digest": "d"}, cache="geo", writable=())
-    assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == 0
+    assert json.loads((host.layout.jobs / "env-a.json").read_text())["tries"] == 1
 
 
 def test_a_report_names_no_other_job(host: FakeHost, folder: Path) -> None:

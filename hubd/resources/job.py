@@ -114,7 +114,7 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str, limits: Jo
     unit = host.init.state(job_unit(job))
     if unit.is_going:
         return SeenJob(going=_phase(read_report(result_path(host.layout, job))), now=host.clock())
-    last = _last_try(host.layout, job, digest, limits)
+    last = _last_try(host.layout, job, digest, limits, host.clock())
     if last and unit.result in OVERRUNS:
         return SeenJob(failure=_overrun(host.layout, job, last, unit.result), now=host.clock())
     said = {"running": ("was killed", "it ended without a word"), "done": ("left nothing", "what it made is not there any more")}
@@ -227,7 +227,7 @@ def start_job(
     layout = host.layout
     own_cache, path, report = layout.package_cache(cache), order_path(layout, job), report_folder(layout, job)
     with _one_at_a_time(layout, f"starting the job {job}"):
-        tries = number(_last_try(layout, job, spec["digest"], limits), "tries")
+        tries = number(_last_try(layout, job, spec["digest"], limits, host.clock()), "tries")
         where = {"result": str(result_path(layout, job)), "cache": str(own_cache)}
         whole = {**spec, "job": job, **where, "limits": asdict(limits), "tries": tries, "at": host.clock()}
         files.write_atomic(path, json.dumps(whole, indent=1).encode(), mode=0o640, group=BUILD_ACCOUNT)
@@ -295,14 +295,20 @@ def _make_writable(folder: Path, *, mode: int) -> None:
     files.make_directory(folder, mode=mode, owner=BUILD_ACCOUNT, group=BUILD_ACCOUNT)
 
 
-def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits) -> dict[str, Any]:
-    """What its last try at `digest` reported; where it came to no report, what hubd wrote when it started it."""
+def _last_try(layout: Layout, job: str, digest: str, limits: JobLimits, now: float) -> dict[str, Any]:
+    """What its last try at `digest` reported; where it came to no report, what hubd wrote when it started it.
+
+    How often it was tried, and not before when, is hubd's own to say: what is built could write any time into the report,
+    and so be built without a rest, or never again.
+    """
     report, order = read_report(result_path(layout, job)), _order(layout, job)
     if order.get("digest") != digest or order.get("limits") != asdict(limits):
         return {}
-    if report.get("digest") == digest:
-        return report
-    return {"state": "running", "tries": number(order, "tries") + 1, "at": number(order, "at")}
+    tries, started = number(order, "tries") + 1, number(order, "at")
+    if report.get("digest") != digest:
+        return {"state": "running", "tries": tries, "at": started}
+    times = {key: number(report, key) for key in ("at", "ended")}
+    return {**report, "tries": tries, **{key: when if started <= when <= now else started for key, when in times.items()}}
 
 
 def _order(layout: Layout, job: str) -> dict[str, Any]:
