@@ -117,7 +117,7 @@ VARIABLES = [
     (b"MY_CONDA_PREFIX=/e/geo/7\0A=CONDA_PREFIX=/e/geo/7\0", False, False),
     (b"CONDA_PREFIX=\0VIRTUAL_ENV\0", False, False),
     (b"PATH=/e/geo/7/bin\0", False, False),
-    (b"X=" + b"x" * 300_000 + b"\0CONDA_PREFIX=/e/geo/7\0", False, False),
+    (b"X=" + b"x" * 1_100_000 + b"\0CONDA_PREFIX=/e/geo/7\0", False, False),
     (None, False, False),
 ]
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeCommands
 
 from hubd.errors import CommandFailed
-from hubd.host.init import UnitState, process_settings
+from hubd.host.init import MOST_OF_PROCESS, UnitState, head, process_settings
 from hubd.host.systemd import Systemd
 from hubd.tools.program import Listener, Program
 
@@ -160,3 +160,14 @@ def test_the_settings_of_a_running_process(tmp_path: Path) -> None:
     assert process_settings(7, "HUBD_SETTINGS", tmp_path) == "abc=d"
     assert process_settings(7, "NONE", tmp_path) == ""
     assert process_settings(8, "HUBD_SETTINGS", tmp_path) == ""
+
+
+def test_of_what_a_process_says_of_itself_only_so_much_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "7"
+    folder.mkdir()
+    with (folder / "environ").open("wb") as stream:
+        stream.write(b"A=1\0")
+        stream.truncate(1 << 40)  # it is as large as the process likes, and would fill the memory
+    assert process_settings(7, "A", tmp_path) == "1"
+    assert len(head(folder / "environ", MOST_OF_PROCESS)) == MOST_OF_PROCESS
+    assert head(folder / "environ", 3) == b"A=1"

@@ -13,7 +13,7 @@ from pathlib import Path
 from hubd.host import files, ports
 from hubd.host.accounts import Accounts
 from hubd.host.commands import Commands
-from hubd.host.init import Init
+from hubd.host.init import MOST_OF_PROCESS, Init, head
 from hubd.host.processes import Processes
 from hubd.host.systemd import Systemd
 from hubd.host.web import Web
@@ -86,8 +86,6 @@ class Running:
 
 # How a program is told which environment it was started in: a shell there has nothing of it on its command line.
 _VARIABLES = (b"CONDA_PREFIX", b"VIRTUAL_ENV")
-# Bytes of a program's variables that are looked at.
-_MOST_VARIABLES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def _programs() -> Iterator[_Program]:
     for name in files.children(Path("/proc")):
         if name.isdigit():
             try:
-                command = Path(f"/proc/{name}/cmdline").read_bytes()
+                command = head(Path(f"/proc/{name}/cmdline"), MOST_OF_PROCESS)
             except OSError:
                 continue
             path = b""
@@ -138,8 +136,7 @@ def _programs() -> Iterator[_Program]:
 
 def _started_in(pid: str) -> tuple[bytes, ...]:
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as stream:
-            variables = stream.read(_MOST_VARIABLES)
+        variables = head(Path(f"/proc/{pid}/environ"), MOST_OF_PROCESS)
     except OSError:
         return ()
     if not any(name in variables for name in _VARIABLES):

@@ -102,10 +102,24 @@ class Init(Protocol):
         """The newest lines and then each new one as it comes; closing it ends the program that they come from."""
 
 
+# Bytes that are looked at of a command line or of variables: a process can make its own as large as its memory.
+MOST_OF_PROCESS = 1024 * 1024
+
+
+def head(path: Path, most: int) -> bytes:
+    """What a file of /proc begins with. Raises OSError."""
+    found = bytearray()
+    with open(path, "rb", buffering=0) as stream:
+        # The system gives a page at a time.
+        while len(found) < most and (more := stream.read(most - len(found))):
+            found += more
+    return bytes(found)
+
+
 def process_settings(pid: int, variable: str, proc: Path = Path("/proc")) -> str:
     """The value of a variable in the environment a process was started with; empty when it cannot be seen."""
     try:
-        data = (proc / str(pid) / "environ").read_bytes()
+        data = head(proc / str(pid) / "environ", MOST_OF_PROCESS)
     except OSError:
         return ""
     start = f"{variable}=".encode()
