@@ -102,6 +102,23 @@ def test_the_files_that_environments_are_built_from_or_proven_by(layout: Layout,
     }
 
 
+def test_a_file_that_not_everybody_may_read_is_noted_as_that(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    for name, mode in (("open.lock", 0o644), ("own.lock", 0o640), ("closed/in.lock", 0o644)):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "link.lock").symlink_to("own.lock")
+    (tmp_path / "closed").chmod(0o700)
+    hub = Layout(tmp_path / "hub")
+    names = ("open.lock", "own.lock", "closed/in.lock", "link.lock")
+    text = "environments:\n" + "".join(f"  e{n}: {{lock: {tmp_path / name}}}\n" for n, name in enumerate(names))
+    tmp_path.chmod(0o755)
+    found = read(hub, text)["files"]
+    closed = {name for name in names if "private" in found[str(tmp_path / name)]}
+    # Where the tests run in a folder that is closed itself, none is open.
+    assert {"own.lock", "link.lock", "closed/in.lock"} <= closed
+
+
 def test_the_hub_that_is_switched_on(layout: Layout) -> None:
     layout.hub.symlink_to("versions/hub-1")
     assert read(layout)["hub"] == {"version": "versions/hub-1"}

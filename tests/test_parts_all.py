@@ -483,6 +483,24 @@ def test_what_cannot_be_used_is_refused_with_its_reason(environment: str, text: 
         assert word in f"{found.refused} {found.refused.fix}"
 
 
+CLOSED = [
+    ("lock: a.lock", "manager: uv\nroot:secret-hash:1\nx\n", "lines 2, 3 "),
+    ("file: a.lock", "root:secret-hash:1\nx: secret-hash\n", "line 2 "),
+    ("file: a.lock", "dependencies: [ipykernel, 'secret-hash: x", "line 1 "),
+    ("file: a.lock", "- secret-hash", "line 1 "),
+]
+
+
+@pytest.mark.parametrize(("environment", "text", "line"), CLOSED)
+def test_of_a_file_that_not_everybody_may_read_nothing_is_quoted(environment: str, text: str, line: str) -> None:
+    files = {"files": {"a.lock": {"text": text, "private": "yes"}}}
+    found = environments(wanted(f"environments: {{a: {{{environment}, manager: uv}}}}", facts=files))["a"]
+    assert found.refused is not None
+    told = f"{found.refused} {found.refused.fix}"
+    assert "a.lock cannot be used as it is" in told and line in told, told
+    assert "secret" not in told and "root" not in told.replace("as root", "")
+
+
 NOTEBOOK = json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "import numpy"}]})
 
 

@@ -29,7 +29,8 @@ def read(layout: Layout, config: Config) -> Facts:
     `drop-ins`: the names and the digest of jupyterhub_config.d. `hub`: which hub environment is switched on.
     `hub-secrets`: a few digits for each of the hub's secrets that is there; they change with it and give nothing away.
     `server-list`: path and digest of the locked list of people's servers. `files`: the locks and files that environments
-    are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read.
+    are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read;
+    `private` where not everybody on the machine could read it.
     `server-settings`: the folder with the settings that Jupyter reads in people's servers. `requests`: the environments that
     people ask to be offered to others, by owner. All others were recorded by resources.
     """
@@ -43,7 +44,7 @@ def read(layout: Layout, config: Config) -> Facts:
         "hub": {"version": found.target if found else ""},
         "hub-secrets": _hub_secrets(layout.hub_state),
         "server-list": {"path": str(server_list), "digest": _digest([server_list])},
-        "files": {place: _text(layout.prefix / place) for place in config.files},
+        "files": {place: _text(layout.prefix / place, layout.prefix) for place in config.files},
         "server-settings": {"path": str(settings)},
         "requests": published.requests(layout),
     }
@@ -61,15 +62,27 @@ def _recorded(layout: Layout) -> Facts:
     return facts
 
 
-def _text(path: Path) -> dict[str, str]:
+def _text(path: Path, prefix: Path) -> dict[str, str]:
     """What a file says, which anybody may have written: bounded, and no reason to stop a pass."""
     try:
         data = files.read(path, most=LONGEST)
-        return {"why": "there is no such file"} if data is None else {"text": data.decode()}
+        if data is None:
+            return {"why": "there is no such file"}
+        return {"text": data.decode(), **({} if _is_open(path, prefix) else {"private": "yes"})}
     except HubdError as error:
         return {"why": error.why}
     except UnicodeDecodeError:
         return {"why": "it is not text"}
+
+
+def _is_open(path: Path, prefix: Path) -> bool:
+    """Whether everybody on the machine may read a file that root can; of the folders that the hub is in nothing is asked."""
+    try:
+        place = path.resolve()
+        folders = (each for each in place.parents if not prefix.resolve().is_relative_to(each))
+        return bool(place.stat().st_mode & 0o004) and all(each.stat().st_mode & 0o001 for each in folders)
+    except OSError:
+        return False
 
 
 def _hub_secrets(folder: Path) -> dict[str, str]:

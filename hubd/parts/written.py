@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hubd.config import model
 from hubd.config.environment_file import not_usable, parse_environment_file
@@ -16,6 +18,10 @@ from hubd.tools.lock import Lock, parse_lock
 from hubd.tools.notebook import Notebook, code_of, first_notebook
 from hubd.tools.pythons import is_outlived
 from hubd.tools.uv import split_python
+from hubd.words import named
+
+# How the reading of a lock names the lines that are wrong.
+_LINE = re.compile(r"(?:^|; )line (\d+): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +71,25 @@ def _packages(wanted: Wanted, each: model.Environment) -> Written:
         return Written(pip=each.pip, channels=channels, source=source)
     try:
         text = _text(wanted, place, each.sha256)
-        return _lock(place, text) if kind == "lock" else _file(place, text, each, channels)
-    except ConfigInvalid as error:
-        return Written(refused=not_usable(error, place))
     except HubdError as error:
         return Written(refused=error)
+    try:
+        return _lock(place, text) if kind == "lock" else _file(place, text, each, channels)
+    except HubdError as error:
+        if "private" in wanted.facts.get("files", {}).get(place, {}):
+            return Written(refused=_without_content(error, wanted.layout.prefix / place))
+        return Written(refused=not_usable(error, place) if isinstance(error, ConfigInvalid) else error)
+
+
+def _without_content(error: HubdError, path: Path) -> HubdError:
+    """What is wrong with a file that not everybody may read, for those who read the status and may not read that file."""
+    invalid = error.problems if isinstance(error, ConfigInvalid) else ()
+    at = [str(each.line) for each in invalid if each.line] or _LINE.findall(error.why)
+    numbers = list(dict.fromkeys(at))
+    lines = f"line{'s' if len(numbers) > 1 else ''} {named(numbers)} cannot be used; " if at else ""
+    why = f"{lines}what is in it is not shown, as not everybody may read the file"
+    fix = f"Look at it as root, or let everybody read it: chmod o+r {path}"
+    return HubdError(f"{path} cannot be used as it is", why=why, fix=fix)
 
 
 def _text(wanted: Wanted, place: str, sha256: str | None) -> str:
