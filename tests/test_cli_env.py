@@ -143,6 +143,13 @@ def test_the_words_of_a_failure() -> None:
         "    solving",
         "    no numpyy",
     ]
+    earlier = ["starting", "solving", "no network", "starting", *(f"line {number}" for number in range(30)), "no \x1b[2Jnumpyy"]
+    long = {**found, "trouble": {**trouble, "log": earlier}}
+    shown = [line.strip() for line in list(why_lines(long, 1060))[6:]]
+    assert shown == [*(f"line {number}" for number in range(11, 30)), "no numpyy"], "the end of the newest try, safe on a screen"
+    assert len(list(why_lines(long, 1060, earlier=True))[6:]) == len(earlier)
+    short = {**found, "trouble": {**trouble, "log": ["solving", "no network", "starting", "solving", "no numpyy"]}}
+    assert [line.strip() for line in list(why_lines(short, 1060))[6:]] == ["solving", "no numpyy"]
     assert "at the next pass" in list(why_lines(found, 1700))[3]
     rarely = {**found, "trouble": {**trouble, "retry": False, "next_try": 1000 + 86400}}
     hardly = "  2 tries, the last 1 minute ago; the same again would hardly help, and is tried in"

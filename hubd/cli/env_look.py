@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,15 @@ import click
 from hubd.cli import own
 from hubd.cli.env_names import complete_environment, environments
 from hubd.layout import Layout
-from hubd.words import about, ago, because, day, table
+from hubd.words import about, ago, because, day, plain, table
 
 Told = Mapping[str, Any]
+
+# What is shown of a log: lines, and letters of each.
+LOG_LINES = 20
+LONGEST_LINE = 400
+# What each build prints first.
+FIRST_WORD = "starting"
 
 
 @click.command("list")
@@ -56,16 +62,17 @@ def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=complete_environment)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--earlier", is_flag=True, help="The log of the tries before, too.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with all of that.")
 @click.pass_context
-def why(ctx: click.Context, name: str, *, as_json: bool) -> None:
+def why(ctx: click.Context, name: str, *, earlier: bool, as_json: bool) -> None:
     """Tell why the environment NAME is not as config.yaml asks: what failed, why, the cure, and the end of the build's log."""
     if mine := _own(ctx.obj.layout, name):
         fix = f"A shell in it: hubd-env {name}   Make it anew: rm -rf {mine['path']}   then: hubd env create {name} PACKAGE …"
         _print(mine, (f"{name} is an environment of your own: hubd notes nothing of it", f"  {fix}"), as_json=as_json)
         return
     found = environments(ctx.obj.layout, name)
-    _print(found, why_lines(found, time.time()), as_json=as_json)
+    _print(found, why_lines(found, time.time(), earlier=earlier), as_json=as_json)
 
 
 def _own(layout: Layout, name: str) -> dict[str, Any]:
@@ -160,8 +167,8 @@ def _own_kernel(each: Told) -> str:
     return f"{each['name']} (my own)" if each["kernel"] else ""
 
 
-def why_lines(found: Told, now: float) -> Iterator[str]:
-    """The whole story of a failure."""
+def why_lines(found: Told, now: float, *, earlier: bool = False) -> Iterator[str]:
+    """A failure: cause and cure, the next try, and the end of the newest try's log, or of all that there is."""
     trouble = found["trouble"]
     if not trouble:
         yield f"{found['name']}: {_state(found)}; nothing failed"
@@ -176,8 +183,15 @@ def why_lines(found: Told, now: float) -> Iterator[str]:
         yield f"  {tried}, the last {ago(now - trouble['ended'])}; {_again(trouble, now)}"
     yield f"  {_meanwhile(found)}"
     if trouble["log"]:
+        lines = trouble["log"] if earlier else _newest_try(trouble["log"])
         yield f"  The end of its log (all of it: hubd logs job-env-{found['name']}):"
-        yield from (f"    {line}" for line in trouble["log"])
+        yield from (f"    {plain(line, LONGEST_LINE)}" for line in lines)
+
+
+def _newest_try(log: Sequence[str]) -> Sequence[str]:
+    """The last lines of a log that holds those of earlier tries, too."""
+    begins = max((at for at, line in enumerate(log) if line == FIRST_WORD), default=-1)
+    return log[begins + 1 :][-LOG_LINES:] or log[-LOG_LINES:]
 
 
 def _state(found: Told) -> str:

@@ -32,7 +32,8 @@ from hubd.words import named
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
 OWN = "server"
-LOG_LINES = 30
+# Of a build's log, those of earlier tries among them.
+LOG_LINES = 100
 
 
 def short(host: Host) -> dict[str, Any]:
