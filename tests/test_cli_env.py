@@ -235,6 +235,19 @@ def test_build_anew(machine: Machine, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["state"] == "building"
 
 
+@pytest.mark.parametrize("words", [("build",), ("rollback", "--undo")])
+def test_who_stops_following_reads_that_the_build_goes_on(
+    machine: Machine, words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hubd.cli.env_change.make_here", interrupted)
+    told = said(capsys, "env", *words, "science", code=ExitCode.INTERRUPTED)
+    assert told.startswith("✗ interrupted; a build of science that has begun goes on\n")
+    assert "hubd logs -f job-env-science" in told
+
+
 BUILT: list[tuple[dict[str, object], list[str]]] = [
     ({"before": 0, "generation": 1}, ["geo: generation none → 1"]),
     ({"generation": 3, "difference": "numpy 2.3 → 2.4"}, ["geo: generation 2 → 3: numpy 2.3 → 2.4"]),

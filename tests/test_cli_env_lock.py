@@ -184,7 +184,10 @@ def test_another_file_is_not_written_over(machine: Machine, capsys: pytest.Captu
     path.parent.mkdir()
     path.write_text("mine\n")
     path.chmod(0o600)
-    assert "--force" in said(capsys, "lock", "science", code=ExitCode.FAILED)
+    assert "Write over it: --force." in said(capsys, "lock", "science", code=ExitCode.FAILED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.access", lambda path, mode: False)
+        assert "Write over it: sudo, and --force." in said(capsys, "lock", "science", code=ExitCode.FAILED)
     assert path.read_text() == "mine\n"
     said(capsys, "lock", "science", "--force")
     assert path.read_text().startswith("# hubd lock")

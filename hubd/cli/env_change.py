@@ -13,7 +13,7 @@ import click
 from hubd.cli.client import daemon_answers, talk
 from hubd.cli.env_names import answered, complete_environment, complete_generation
 from hubd.cli.passes import Progress, make_here
-from hubd.errors import ExitCode
+from hubd.errors import ExitCode, Interrupted
 from hubd.layout import Layout
 from hubd.show import error_lines
 
@@ -39,7 +39,7 @@ def rollback(ctx: click.Context, name: str, *, to: int | None, undo: bool, force
         raise click.UsageError("--to and --undo exclude each other.")
     layout: Layout = ctx.obj.layout
     wait = undo and not no_wait
-    with _following(name, quiet=as_json) as hear:
+    with _telling_that_it_goes_on(name) if undo else contextlib.nullcontext(), _following(name, quiet=as_json) as hear:
         if daemon_answers(layout):
             asked = {"do": "rollback", "name": name, "to": to, "undo": undo, "force": force, "wait": wait}
             code, found = talk(layout, asked, hear)
@@ -72,7 +72,7 @@ def build(ctx: click.Context, name: str, *, no_wait: bool, as_json: bool) -> Non
     It ends a rollback. The build goes on when this command is interrupted; people keep what they have until it is proven.
     """
     layout: Layout = ctx.obj.layout
-    with _following(name, quiet=as_json) as hear:
+    with _telling_that_it_goes_on(name), _following(name, quiet=as_json) as hear:
         if daemon_answers(layout):
             code, found = talk(layout, {"do": "build", "name": name, "wait": not no_wait}, hear)
         else:
@@ -89,6 +89,16 @@ def _build_here(layout: Layout, hear: Callable[[Told], None], name: str, *, wait
     ended = make_here(layout, hear, wait=lambda running: wait and asked.job in running)
     answered(ended.code, dict(ended.summary))
     return came_out(local_host(layout), asked)
+
+
+@contextlib.contextmanager
+def _telling_that_it_goes_on(name: str) -> Iterator[None]:
+    """Whoever stops following is not to believe that this stopped the build."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fix = f"Follow it: hubd logs -f job-env-{name}   How it came out: hubd env show {name}"
+        raise Interrupted(f"interrupted; a build of {name} that has begun goes on", fix=fix) from None
 
 
 @contextlib.contextmanager

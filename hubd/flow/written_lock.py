@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,9 +43,11 @@ def put_lock(layout: Layout, path: Path, lock: Lock, *, force: bool = False) -> 
     if there == data:
         return Put(path, changed=False)
     if there is not None and not force:
+        # By a rename, for which it is the folder that counts.
+        over = "Write over it: --force." if os.access(path.parent, os.W_OK) else "Write over it: sudo, and --force."
         raise HubdError(
             f"{path} is there already and holds something else", why="an environment may be built from it",
-            fix="Write over it: --force. Write to another file: --to FILE.",
+            fix=f"{over} Write to another file: --to FILE.",
         )  # fmt: skip
     folder = layout.prefix / "environments"
     try:
