@@ -578,9 +578,12 @@ def test_the_server_environment_is_switched_only_when_it_is_proven() -> None:
 def test_notices_name_drop_ins_and_the_way_back_to_conda() -> None:
     facts = {**CHOICE, "drop-ins": {"names": ["mine.py"], "digest": "x"},
              "environment-manager": {"manager": "uv", "why": "no route", "at": "today"}}  # fmt: skip
-    said = notices(wanted("environments: {a: {packages: [ipykernel]}}\n", facts=facts), load((), bundled=Path("/nowhere")))
+    wish = wanted("environments: {a: {packages: [ipykernel]}, b: {}, c: {manager: uv}}\n", facts=facts)
+    said = notices(wish, load((), bundled=Path("/nowhere")))
     assert any("mine.py" in notice.say for notice in said)
-    assert any("no route" in notice.say and "environments.a.manager conda" in notice.fix for notice in said)
+    (choice,) = (notice for notice in said if "no route" in notice.say)
+    each = [f"hubd config set environments.{name}.manager conda" for name in "ab"]
+    assert choice.fix == f"To use conda: {' && '.join(each)}", "for all that uv was chosen for"
 
 
 def test_five_thousand_people() -> None:

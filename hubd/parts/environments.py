@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from hubd.config import model
+from hubd.config.path import dotted
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.layout import ADMINS, EVERYONE
 from hubd.parts.written import Written, outlived, written
@@ -231,8 +233,13 @@ def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
     if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:
         yield Notice(
             f"uv builds {', '.join(autos)}, chosen on {choice.get('at')} because {choice.get('why')}",
-            f"To use conda: hubd config set environments.{autos[0]}.manager conda",
+            f"To use conda: {' && '.join(_set_manager(name, 'conda') for name in autos)}",
         )
+
+
+def _set_manager(name: str, manager: str) -> str:
+    option = f"environments.{dotted((name,))}.manager"
+    return f"hubd config set {shlex.quote(option)} {manager}"
 
 
 def _rollback_notice(wanted: Wanted, name: str, each: model.Environment) -> Iterable[Notice]:
