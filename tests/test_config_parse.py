@@ -260,6 +260,14 @@ WRONG: list[tuple[str, str, int, int, str, str]] = [
         "add",
     ),
     (
+        "environments: {a: {kernel: {language: R}, packages: [r-irkernel], manager: uv}}",
+        "environments.a.manager",
+        1,
+        76,
+        "uv cannot install R, as PyPI has none",
+        "write `conda`, or `rattler`",
+    ),
+    (
         "environments: {a: {packages: [ipykernel, -e x]}}",
         "environments.a.packages[1]",
         1,

@@ -477,10 +477,20 @@ REFUSED = [
 
 @pytest.mark.parametrize(("environment", "text", "words"), REFUSED)
 def test_what_cannot_be_used_is_refused_with_its_reason(environment: str, text: str, words: list[str]) -> None:
-    found = environments(with_files(f"{environment}, manager: uv", a_lock=text, a_ipynb=text))["a"]
+    manager = "rattler" if "language: R" in environment else "uv"
+    found = environments(with_files(f"{environment}, manager: {manager}", a_lock=text, a_ipynb=text))["a"]
     assert found.refused is not None
     for word in words:
         assert word in f"{found.refused} {found.refused.fix}"
+
+
+def test_r_is_not_left_to_uv_which_was_chosen() -> None:
+    facts = {**CHOICE, "environment-manager": {"manager": "uv", "why": "no route", "at": "today"}}
+    wish = wanted("environments: {a: {packages: [r-irkernel], kernel: {language: R}}}\n", facts=facts)
+    refused = environments(wish)["a"].refused
+    assert refused is not None
+    assert refused.what == "uv cannot install R, as PyPI has none"
+    assert "hubd config set environments.a.manager rattler" in refused.fix
 
 
 CLOSED = [

@@ -62,6 +62,10 @@ def unknown_members(written: Mapping[str, Any]) -> Iterator[Finding]:
                 yield place, f"`{member}` is not one of the people", fix
 
 
+# Why uv builds no R, after "uv cannot install".
+NO_R = "R, as PyPI has none"
+
+
 def missing_kernel(written: Mapping[str, Any]) -> Iterator[Finding]:
     """Without its kernel package an environment builds and then never starts a notebook."""
     if written_as(list, written, "packages") is None:
@@ -79,6 +83,12 @@ def lacking_kernel(packages: Iterable[str], language: str) -> tuple[str, str] | 
         if needed not in listed:
             return f"{needed} is not among the packages, and the {language} kernel needs it", f"add `- {needed}`"
     return None
+
+
+def no_r_by_uv(written: Mapping[str, Any]) -> Iterator[Finding]:
+    """uv installs from PyPI, which has no R."""
+    if written_as(str, written, "manager") == "uv" and written_as(str, written, "kernel", "language") == "R":
+        yield ("manager",), f"uv cannot install {NO_R}", "write `conda`, or `rattler`, which needs no conda"
 
 
 def unclear_source(written: Mapping[str, Any]) -> Iterator[Finding]:

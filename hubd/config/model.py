@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 
 from hubd.config.checks import (
     missing_kernel,
+    no_r_by_uv,
     odd_time,
     plugins_twice,
     shared_ports,
@@ -196,6 +197,7 @@ class Environment(Section):
         yield from twice(written, "packages")
         yield from twice(written, "pip")
         yield from missing_kernel(written)
+        yield from no_r_by_uv(written)
         yield from unclear_source(written)
         yield from misplaced_git(written)
         yield from twice(written, "audience")

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubd.config import model
+from hubd.config.checks import NO_R
 from hubd.config.path import dotted
+from hubd.errors import HubdError
 from hubd.hooks import Notice, Wanted, hookimpl
 from hubd.layout import ADMINS, EVERYONE
 from hubd.parts.written import Written, outlived, written
@@ -105,6 +107,10 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
             *((GIT.id,) if each.git else ()),
         ),
     )
+    if manager == "uv" and each.kernel.language == "R" and not environment.refused:
+        fix = f"Have it built by another manager: {_set_manager(name, 'rattler')}   (or conda)"
+        refused = HubdError(f"uv cannot install {NO_R}", why="it needs a conda channel", fix=fix)
+        environment = replace(environment, refused=refused)
     return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))
 
 
