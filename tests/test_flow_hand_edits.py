@@ -74,6 +74,22 @@ def test_what_was_found_is_told_by_passes_until_it_is_mended(machine: Machine) -
     assert told(machine) == []
 
 
+def test_an_edit_of_a_file_that_others_share_is_told_of_them_too(machine: Machine) -> None:
+    machine.write(CONFIG.replace("  science:", "  geo: {packages: [ipykernel], manager: uv}\n  maths: {manager: uv}\n  science:"))
+    machine.settle()
+    data = machine.layout.envs / "science/1/share/data"
+    for name in ("geo", "maths"):
+        other = seal(machine, name)
+        if name == "geo":
+            other.unlink()
+            other.hardlink_to(data)
+            manifest.write(other.parents[1], without=(MARK,))
+    edit(data)
+    assert look_at(machine.host, "science")
+    assert sorted(line.partition(":")[0] for line in told(machine)) == ["geo was changed by hand", "science was changed by hand"]
+    assert not look_at(machine.host, "science"), "it is known of both"
+
+
 def test_another_generation_has_nothing_of_it(machine: Machine) -> None:
     edit(machine.layout.envs / "science/1/share/data")
     look_at(machine.host, "science")
