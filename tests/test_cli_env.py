@@ -14,7 +14,7 @@ from machine import CONFIG, Machine
 
 from hubd.cli.env_change import _following, build_lines, rollback_lines
 from hubd.cli.env_look import list_lines, show_lines, why_lines
-from hubd.cli.env_names import complete_environment
+from hubd.cli.env_names import complete_environment, state_words
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
 from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
@@ -230,7 +230,7 @@ def test_build_anew(machine: Machine, capsys: pytest.CaptureFixture[str]) -> Non
     assert said(capsys, "env", "build", "sciense", code=ExitCode.USAGE).startswith("✗ there is no environment 'sciense'")
     machine.slow = True
     told = said(capsys, "env", "build", "science", "--no-wait")
-    assert "science: building, building: starting\nFollow it: hubd logs -f job-env-science\n" in told
+    assert "science: building: starting\nFollow it: hubd logs -f job-env-science\n" in told
     found, _ = json.JSONDecoder().raw_decode(said(capsys, "env", "build", "science", "--no-wait", "--json"))
     assert found["state"] == "building"
 
@@ -246,6 +246,23 @@ def test_who_stops_following_reads_that_the_build_goes_on(
     told = said(capsys, "env", *words, "science", code=ExitCode.INTERRUPTED)
     assert told.startswith("✗ interrupted; a build of science that has begun goes on\n")
     assert "hubd logs -f job-env-science" in told
+
+
+STATES = [
+    # state, its sentence, what is said after the name, and below the table of `list`
+    ("right", "", "right", []),
+    ("building", "building: solving", "building: solving", ["geo: building: solving"]),
+    ("changed by hand", "geo was changed by hand", "changed by hand", []),
+    ("failed", "geo is not built: no numpyy", "failed, geo is not built: no numpyy", ["geo is not built: no numpyy"]),
+    ("rolled back", "to generation 1, instead", "rolled back, to generation 1, instead", ["geo: to generation 1, instead"]),
+]
+
+
+@pytest.mark.parametrize(("state", "say", "words", "below"), STATES)
+def test_nothing_is_said_twice_of_a_state(state: str, say: str, words: str, below: list[str]) -> None:
+    found = {"name": "geo", "state": state, "say": say, "generation": 1, "built": 0, "manager": "uv", "kernels": []}
+    assert state_words(found) == words
+    assert list(list_lines({"environments": [found]}))[2:] == below
 
 
 BUILT: list[tuple[dict[str, object], list[str]]] = [

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hubd.cli.client import daemon_answers, talk
-from hubd.cli.env_names import answered, complete_environment, complete_generation
+from hubd.cli.env_names import answered, complete_environment, complete_generation, state_words
 from hubd.cli.passes import Progress, make_here
 from hubd.errors import ExitCode, Interrupted
 from hubd.layout import Layout
@@ -135,7 +135,7 @@ def build_lines(found: Told) -> Iterator[str]:
     elif found["generation"] != found["before"] and found["state"] == "right":
         yield f"{found['name']}: generation {found['before'] or 'none'} → {found['generation']}{_changed(found)}"
     else:
-        yield f"{found['name']}: {found['state']}{', ' if found['say'] else ''}{found['say']}"
+        yield f"{found['name']}: {state_words(found)}"
         yield f"Follow it: hubd logs -f job-env-{found['name']}"
 
 
@@ -159,11 +159,11 @@ def rollback_lines(found: Told) -> Iterator[str]:
         more = " until what config.yaml asks for is built" if found["state"] == "building" else ""
         yield f"{found['name']}: generation {found['generation']} stays{more}"
     if found["state"] == "building":
-        yield f"{found['say']}. Follow it: hubd logs -f job-env-{found['name']}"
+        yield f"{state_words(found)}. Follow it: hubd logs -f job-env-{found['name']}"
     elif found["state"] == "rolled back":
         yield f"Forward again: hubd env rollback {found['name']} --undo"
     elif found["say"]:
-        yield f"{found['state']}: {found['say']}"
+        yield f"{found['name']}: {state_words(found)}"
 
 
 def _changed(found: Told) -> str:

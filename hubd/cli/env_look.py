@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hubd.cli import own
-from hubd.cli.env_names import complete_environment, environments
+from hubd.cli.env_names import complete_environment, environments, state_words
 from hubd.layout import Layout
 from hubd.words import about, ago, because, day, plain, table
 
@@ -118,7 +118,10 @@ def list_lines(found: Told) -> Iterator[str]:
         yield "There is no environment."
         return
     yield from table(rows if "disk" in found else [row[:7] for row in rows])
-    yield from (f"{each['name']}: {each['say']}" for each in found["environments"] if each["say"])
+    for each in found["environments"]:
+        words = state_words(each)
+        if words != each["state"]:  # the table has it
+            yield each["say"] if each["say"].startswith(f"{each['name']} ") else f"{each['name']}: {each['say']}"
     if "disk" in found:
         own, shared = _sizes(found["disk"])
         yield f"All together {own}, and {shared} that are also in the package cache."
@@ -126,7 +129,7 @@ def list_lines(found: Told) -> Iterator[str]:
 
 def show_lines(found: Told) -> Iterator[str]:
     """One environment with its generations."""
-    yield f"{found['name']}: {_state(found)}"
+    yield f"{found['name']}: {state_words(found)}"
     trouble = found.get("trouble") or {}
     if trouble.get("why"):
         yield f"  because {because(trouble['why'])}"
@@ -171,7 +174,7 @@ def why_lines(found: Told, now: float, *, earlier: bool = False) -> Iterator[str
     """A failure: cause and cure, the next try, and the end of the newest try's log, or of all that there is."""
     trouble = found["trouble"]
     if not trouble:
-        yield f"{found['name']}: {_state(found)}; nothing failed"
+        yield f"{found['name']}: {state_words(found)}; nothing failed"
         return
     yield f"✗ {trouble['what']}"
     if trouble["why"]:
@@ -192,10 +195,6 @@ def _newest_try(log: Sequence[str]) -> Sequence[str]:
     """The last lines of a log that holds those of earlier tries, too."""
     begins = max((at for at, line in enumerate(log) if line == FIRST_WORD), default=-1)
     return log[begins + 1 :][-LOG_LINES:] or log[-LOG_LINES:]
-
-
-def _state(found: Told) -> str:
-    return f"{found['state']}, {found['say']}" if found["say"] else str(found["state"])
 
 
 def _sizes(disk: Told | None) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,6 +66,12 @@ def environments(layout: Layout, name: str = "") -> dict[str, Any]:
         with contextlib.suppress(HubdError, OSError):  # the rest can be told all the same
             look_at(local_host(layout), name)
     return whole(local_host(layout), name) if name else short(local_host(layout))
+
+
+def state_words(found: Mapping[str, Any]) -> str:
+    """How an environment is, after its name: what the state and its sentence have in common is said once."""
+    state, say = str(found["state"]), str(found["say"]).removeprefix(f"{found['name']} was ")
+    return say if say == state or say.startswith(f"{state}: ") else f"{state}, {say}" if say else state
 
 
 def answered(code: ExitCode, answer: dict[str, Any]) -> dict[str, Any]:
