@@ -93,6 +93,11 @@ class Layout:
         return self.envs / ".cache" if name == "environments" else self.cache / name
 
     @property
+    def packages(self) -> Path:
+        """Unpacked conda packages that builds leave for people's conda; beside the cache that they are hard links to."""
+        return self.envs / ".packages"
+
+    @property
     def config_d(self) -> Path:
         return self.prefix / "jupyterhub_config.d"
 

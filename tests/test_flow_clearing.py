@@ -25,6 +25,7 @@ from hubd.host.init import UnitState
 from hubd.host.locks import holder
 from hubd.host.sockets import Peer
 from hubd.jobs.run import run as run_job
+from hubd.resources.generation import MARK
 from hubd.resources.job import order_path, result_path
 from hubd.tools.lock import SAVED, Lock, lock_text
 
@@ -329,6 +330,47 @@ def test_what_generations_have_is_read_from_their_locks(machine: Machine) -> Non
         lock = Lock(manager="uv", platform="linux-64", python="3.12", pip=pins)
         (machine.layout.envs / f"science/{number}" / SAVED).write_text(lock_text(lock))
     assert order() == ["numpy", "scipy", "six"]
+
+
+def test_what_people_have_of_packages_goes_with_the_last_generation_that_consists_of_it(machine: Machine) -> None:
+    cache, packages = machine.layout.package_cache("environments"), machine.layout.packages
+    for number, manager in ((1, "conda"), (2, "rattler"), (3, "conda")):
+        (machine.layout.envs / f"science/{number}/conda-meta").mkdir()
+        (machine.layout.envs / f"science/{number}/conda-meta/p{number}-1-0.json").touch()
+        mark = machine.layout.envs / f"science/{number}" / MARK
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "manager": manager}))
+    for name in ("p1-1-0", "p3-1-0"):
+        fill(cache / "conda-pkgs" / name / "lib/x")
+        (packages / name).mkdir(parents=True)
+        os.link(cache / "conda-pkgs" / name / "lib/x", packages / name / "x")
+    orders: list[Any] = []
+    finish = machine.host.init.on_run
+
+    def keep(program: Any) -> None:
+        orders.append(json.loads(Path(program.argv[-1]).read_text()))
+        finish(program)
+
+    machine.host.init.on_run = keep
+    machine.cleaned = lambda path: [files.clear(each) for each in (packages / "p1-1-0", path / "conda-pkgs/p1-1-0")]
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, scipy") + "    keep: 1\n")
+    told, _ = cleared(machine)
+    order = next(each for each in orders if each["job"] == "clean-environments")
+    assert (order["share_into"], order["unpacked"]) == (str(packages), ["p3-1-0"])
+    assert next(each for each in orders if each["job"] == "clean-server")["share_into"] == ""
+    found = next(each for each in told["caches"] if each["cache"] == "environments")
+    assert 100_000 <= found["before"] < 150_000, "files with two names, both of which go"
+    assert found["before"] - found["after"] >= 50_000
+
+
+def test_people_have_nothing_more_of_a_package_before_conda_looks_for_those_that_nobody_uses(tmp_path: Path) -> None:
+    name = tmp_path / "cache/conda-pkgs/old-1-0/info"
+    fill(name)
+    (tmp_path / "packages/old-1-0").mkdir(parents=True)
+    os.link(name, tmp_path / "packages/old-1-0/info")
+    names = {}
+    answers = {CONDA[:2]: lambda argv: names.update(left=name.stat().st_nlink)}
+    code, _, _ = clean_job(tmp_path, answers=answers, share_into=str(tmp_path / "packages"), unpacked=[])
+    assert (code, names) == (0, {"left": 1})
 
 
 FAILURES = [(UV, "uv could not clean its cache"), (CONDA[:2], "conda could not clean its package cache")]

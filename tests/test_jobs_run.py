@@ -167,6 +167,25 @@ def by_conda(rig: Rig, *names: str, said: str = "{}") -> None:
     rig.commands.answers["/opt/hub/conda/bin/conda",] = create
 
 
+@pytest.mark.parametrize("proven", [True, False])
+def test_people_get_the_packages_of_what_is_proven(rig: Rig, tmp_path: Path, proven: bool) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    info, shared = rig.cache / "conda-pkgs/numpy-1-0/info", tmp_path / "envs/.packages"
+    info.mkdir(parents=True)
+    shared.mkdir()
+    for record in ("index.json", "repodata_record.json"):
+        (info / record).write_text("{}")
+
+    def trial(argv: tuple[str, ...]) -> str:
+        assert not any(shared.iterdir()), "nobody has it yet"
+        return "{}" if proven else json.dumps({"what": "no"})
+
+    rig.commands.answers[TRIAL] = trial
+    assert rig.run(manager="conda", share_into=str(shared)) == (0 if proven else 1)
+    assert sorted(path.name for path in shared.iterdir()) == (["numpy-1-0", "urls.txt"] if proven else [])
+    assert not list((rig.cache / "sharing").iterdir())
+
+
 def test_an_environment_by_conda(rig: Rig) -> None:
     by_conda(rig, "python", "ipykernel", "numpy")
     assert rig.run(manager="conda") == 0

@@ -922,6 +922,27 @@ def test_environments_and_their_cache_are_one_mount_with_all_others_closed(host:
     assert (envs / ".cache").stat().st_mode & 0o777 == 0o700
 
 
+SHARED = [("conda", "environments", True), ("rattler", "environments", False), ("conda", "server", False)]
+
+
+@pytest.mark.parametrize(("manager", "cache", "shared"), SHARED)
+def test_packages_of_conda_are_left_for_people(
+    host: FakeHost, folder: Path, owners: Owners, manager: str, cache: str, shared: bool
+) -> None:
+    packages = host.layout.envs / ".packages"
+    wish = environment(generations=placed(host.layout.envs / "science"), manager=manager, cache=cache)
+    (step,) = wish.steps(wish.observe(host))
+    step.do(host)
+    spec = json.loads((host.layout.jobs / "env-science.json").read_text())
+    assert spec["share_into"] == (str(packages) if shared else "")
+    assert packages.exists() == shared
+    if shared:
+        found = files.look(packages)
+        assert found and (found.mode, found.owner) == (0o755, "hubd-build")
+        properties = dict(host.init.started["hubd-job-env-science.service"].properties)
+        assert str(packages) not in properties.get("ReadOnlyPaths", "")
+
+
 @pytest.mark.parametrize("lost", ["its interpreter", "its mark"])
 def test_a_frozen_one_that_is_broken_is_built_again_from_its_own_lock(
     host: FakeHost, folder: Path, owners: Owners, lost: str

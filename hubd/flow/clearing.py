@@ -19,6 +19,7 @@ from hubd.flow.values import Event
 from hubd.host import Host, files
 from hubd.host.disk_use import disk_use
 from hubd.host.locks import file_lock
+from hubd.layout import Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import OldGenerations, SeenOld, remover
@@ -77,7 +78,7 @@ def clear(host: Host, *, act: bool) -> Told:
             yield from _remove(host, old, found)
         caches = _caches(host, resources, found)
         if act:
-            started = [_start(host, name, conda, _needed(resources, name), found) for name, conda in caches.items()]
+            started = [_start(host, name, conda, resources, found) for name, conda in caches.items()]
     if act:
         # A pass may go on meanwhile: a build that it starts waits for its turn at the cache.
         yield from _follow(host, [job for job in started if job], found)
@@ -172,8 +173,8 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
             continue
         own = next((each.conda for each in environments if each.cache == name and each.conda), usual)
         able[name] = str(own) if own and files.is_program(Path(own) / "bin/conda") else ""
-        found.caches.append({"cache": name, "path": str(path), "before": disk_use([path]).own, "after": None,
-                             "trouble": ""})  # fmt: skip
+        before = disk_use(_together(host.layout, name)).own
+        found.caches.append({"cache": name, "path": str(path), "before": before, "after": None, "trouble": ""})
     return able
 
 
@@ -190,13 +191,33 @@ def _needed(resources: Mapping[str, Resource], cache: str) -> list[str] | None:
     return sorted(names)
 
 
-def _start(host: Host, name: str, conda: str, needed: list[str] | None, found: _Found) -> str:
+def _unpacked(resources: Mapping[str, Resource], cache: str) -> list[str]:
+    """The conda packages that generations built with a cache consist of, as they are called there."""
+    names: set[str] = set()
+    for each in resources.values():
+        if isinstance(each, Environment) and each.cache == cache:
+            for generation in each.generations.finished():
+                names.update(files.children(generation.path / "conda-meta") if generation.manager == "conda" else ())
+    return sorted(name.removesuffix(".json") for name in names)
+
+
+def _together(layout: Layout, cache: str) -> tuple[Path, ...]:
+    """A cache, and what people have of it, which is free only when both names of it are gone."""
+    path = layout.package_cache(cache)
+    beside = path.parent == layout.packages.parent and not layout.packages.is_symlink()
+    return (path, layout.packages) if beside and layout.packages.is_dir() else (path,)
+
+
+def _start(host: Host, name: str, conda: str, resources: Mapping[str, Resource], found: _Found) -> str:
     """Start cleaning a cache; gives the job, or nothing where it could not be started."""
     job, layout = f"clean-{name}", host.layout
-    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.package_cache(name)), "conda": conda, "needed": needed,
-            "uv": str(layout.hub / "bin/uv"), "pythons": str(layout.envs / f".pythons-{name}")}  # fmt: skip
+    shared = _together(layout, name)[1:]
+    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.package_cache(name)), "conda": conda,
+            "needed": _needed(resources, name), "uv": str(layout.hub / "bin/uv"),
+            "pythons": str(layout.envs / f".pythons-{name}"), "share_into": "".join(map(str, shared)),
+            "unpacked": _unpacked(resources, name)}  # fmt: skip
     try:
-        start_job(host, job, spec, cache=name, writable=())
+        start_job(host, job, spec, cache=name, writable=shared)
     except HubdError as error:
         found.notes.append(f"the package cache {layout.package_cache(name)} could not be cleaned: {error}")
         return ""
@@ -213,7 +234,7 @@ def _follow(host: Host, jobs: list[str], found: _Found) -> Iterator[Event]:
     caches = {f"clean-{each['cache']}": each for each in found.caches}
     for job in jobs:
         each = caches[job]
-        each["after"] = min(each["before"], disk_use([Path(each["path"])]).own)
+        each["after"] = min(each["before"], disk_use(_together(host.layout, each["cache"])).own)
         error = outcome_of(host.layout, job)
         if error:
             each["trouble"] = str(error)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from hubd.errors import HubdError, last_line
-from hubd.jobs import compiled, pypi, records, repository
+from hubd.jobs import compiled, pypi, records, repository, unpacked
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 
@@ -30,6 +30,7 @@ def clean(work: Work) -> None:
         compiled.forget_unshared(cache)
         records.forget_unshared(cache)
         repository.clear_left(cache)
+        unpacked.drop(work)
         if (cache / UV).is_dir():
             _clean_uv(work, cache / UV)
         if (cache / CONDA).is_dir() and work.spec["conda"]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.host.disk_use import disk_use
-from hubd.jobs import damage
+from hubd.jobs import damage, unpacked
 from hubd.jobs.activation import activation
 from hubd.jobs.alone import alone
 from hubd.jobs.asked import asked
@@ -51,6 +51,7 @@ def build(work: Work) -> None:
         # The next try may be in hours, and on a full disk the others wait for this room.
         with contextlib.suppress(HubdError, OSError):  # what the build failed at is what there is to tell
             _empty(prefix)
+            unpacked.forget(work)
         raise
 
 
@@ -84,6 +85,7 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     _empty(prefix)
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
+        unpacked.gather(work, prefix)
     # A kernel that starts waits more than it works: meanwhile the files are compared.
     with _beside(partial(look, work, prefix)):
         variables = _proven(work, prefix)
@@ -99,6 +101,7 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     # The mark is there after a power cut; so must be what it stands for.
     files.sync_all()
     _mark(work, prefix, variables, sealed)
+    unpacked.put_in_place(work)
 
 
 def _proven(work: Work, prefix: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.host.disk_use import free_space
 from hubd.host.host import Running
+from hubd.layout import Layout
 from hubd.resources.base import Forecast, Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generation, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
@@ -200,7 +201,7 @@ class Environment(Resource):
         files.clear(prefix)
         # Interpreters that uv fetches, one folder for each cache and for the same reason.
         pythons = host.layout.envs / f".pythons-{self.cache}"
-        kept = self._kept()
+        kept, shared = self._kept(), self._shared(host.layout)
         source = None if kept else self.source
         spec = {
             "do": "environment",
@@ -226,9 +227,14 @@ class Environment(Resource):
             "smoke_time": self.smoke_time,
             "drop": list(self.drop),
             "mark": MARK,
+            "share_into": "".join(map(str, shared)),
         }
-        start_job(host, self.job, spec, cache=self.cache, writable=(prefix, pythons), limits=self.limits)
+        start_job(host, self.job, spec, cache=self.cache, writable=(prefix, pythons, *shared), limits=self.limits)
 
+    def _shared(self, layout: Layout) -> tuple[Path, ...]:
+        """The folder in which people's conda finds the packages of this build; none where it has no use for these."""
+        beside = layout.package_cache(self.cache).parent == layout.packages.parent
+        return (layout.packages,) if self.manager == "conda" and beside else ()
 
     def _told(self, error: HubdError) -> HubdError:
         """The failure with the environment's name, which jobs leave to whoever asked."""
