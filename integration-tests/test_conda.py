@@ -332,9 +332,11 @@ def test_packages_that_cannot_be_had_are_one_sentence(site: Site, name: str, man
 @pytest.mark.parametrize("manager", ["conda", "rattler"])
 def test_people_make_environments_from_channels_and_offer_them_to_others(site: Site, manager: str) -> None:
     assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
-    name = f"by-{manager}"
+    name, before = f"by-{manager}", len(site.web.requests)
     made = site.machine.hubd("env", "create", name, "python=3.11", "numpy", "--manager", manager, user="ada", timeout=600)
     assert f"{name} (my own)" in made.out
+    fetched = downloads(site, before)
+    assert bool([path for path in fetched if "/python-3.11" in path]) == (manager == "rattler"), "conda takes what the hub has"
     code = "import sys, numpy; print(sys.prefix, numpy.arange(4).sum())"
     assert site.run(code, f"own-{name}") == f"/home/ada/envs/{name} 6\n"
     site.machine.hubd("env", "publish", name, "--request", user="ada")
@@ -343,6 +345,11 @@ def test_people_make_environments_from_channels_and_offer_them_to_others(site: S
     assert re.fullmatch(rf"/opt/hub/envs/{name}/\d+ 6\n", site.run(code, name))
     own = site.machine.read(f"/home/ada/envs/{name}/.hubd-lock.yaml")
     assert site.machine.read(f"/opt/hub/envs/{name}/current/.hubd-lock.yaml") == own, "the same packages, each with its checksum"
+
+
+def downloads(site: Site, before: int) -> list[str]:
+    """The packages that were fetched after so many requests."""
+    return [path for path in site.web.requests[before:] if path.endswith((".conda", ".tar.bz2"))]
 
 
 def test_r_of_ones_own_by_conda(site: Site) -> None:
@@ -358,7 +365,9 @@ def test_conda_in_a_shell_knows_where_environments_go_and_from_which_channel(sit
     assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
     # As over ssh: without the variables of a server. Nothing but the prepared settings says where to.
     conda = "cd && /opt/hub/conda/bin/conda create --json --yes --name typed python=3.11 ipykernel"
+    before = len(site.web.requests)
     machine.shell(conda, user="ada", timeout=300)
+    assert (len(site.web.requests) > before, downloads(site, before)) == (True, []), "the hub has them all"
     assert site.run("import sys; print(sys.prefix)", "own-typed") == "/home/ada/envs/typed\n"
     assert machine.run(("stat", "-c", "%U %a", "/home/ada/.condarc")).out.split() == ["ada", "644"]
     # What is in there is ada's, whatever it is.
@@ -371,6 +380,28 @@ def test_conda_in_a_shell_knows_where_environments_go_and_from_which_channel(sit
     machine.run(("rm", "/home/ada/.condarc"))
     machine.hubd("apply", "--yes")
     assert site.web.url in machine.read("/home/ada/.condarc")
+
+
+PACKAGES = "/opt/hub/envs/.packages"
+
+
+def test_people_read_the_hubs_packages_and_what_no_generation_consists_of_goes(site: Site) -> None:
+    machine = site.machine
+    assert site.apply(site.config(environment("first", "python=3.11, ipykernel"))).startswith("0 ")
+    package = machine.shell(f"echo {PACKAGES}/python-3.11*", user="ada").out.strip()
+    for place in (f"{PACKAGES}/x", f"{PACKAGES}/urls.txt", f"{package}/x", f"{package}/info/index.json"):
+        assert machine.shell(f"echo >> {place}", user="ada", check=False).code, place
+    assert machine.shell("ls /opt/hub/envs/.cache", user="ada", check=False).code, "or people could hold the locks of builds"
+    assert not machine.shell(f"find {PACKAGES} -perm /022 ! -type l; find {PACKAGES} ! -user hubd-build").out
+    # A package of a generation that is gone: builds have it, and people.
+    cache = "/opt/hub/envs/.cache/conda-pkgs"
+    machine.shell(f"mkdir -p {cache}/old-1-0/info; echo > {cache}/old-1-0/info/index.json; cp -al {cache}/old-1-0 {PACKAGES}")
+    machine.shell(f"chown -R hubd-build {cache}/old-1-0 {PACKAGES}/old-1-0")
+    machine.hubd("env", "gc", timeout=300)
+    left = machine.shell(f"ls -d {PACKAGES}/* {cache}/*").out.split()
+    assert package in left
+    assert f"{cache}/{package.rpartition('/')[2]}" in left
+    assert not [path for path in left if path.endswith("/old-1-0")]
 
 
 def test_auto_chooses_conda_where_it_answers_and_keeps_to_it(site: Site) -> None:

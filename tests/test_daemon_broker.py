@@ -348,5 +348,5 @@ def test_who_may_make_environments_is_told_where_they_go(machine: FakeHost) -> N
     told = variables(machine)
     assert told["HUBD_OWN_ENVIRONMENTS"] == f"{home}/envs:{home}/.conda/envs"
     assert told["CONDA_ENVS_DIRS"] == f"{home}/envs"
-    assert told["CONDA_PKGS_DIRS"] == f"{home}/.conda/pkgs"
+    assert told["CONDA_PKGS_DIRS"] == f"{home}/.conda/pkgs,{machine.layout.envs}/.packages"
     assert told["PATH"] == "/opt/hub/server/bin:/usr/bin:/opt/hub/conda/condabin"

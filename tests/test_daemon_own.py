@@ -82,6 +82,7 @@ def test_an_environment_is_made_as_the_person_in_that_persons_home(machine: Fake
     assert (code, said) == (0, {"name": "geo", "path": f"{home}/envs/geo", "packages": ["six", "ipykernel", "pip"]})
     (order,) = orders
     assert (order["do"], order["manager"], order["prefix"]) == ("own", "uv", f"{home}/envs/geo")
+    assert order["also_from"] == str(machine.layout.packages)
     assert (order["number"], order["size"], order["limits"]["cpu"]) == (3, 1 << 30, 1.5)
     program = machine.init.started["hubd-own-bea.service"]
     properties = dict(program.properties)

@@ -186,6 +186,13 @@ def test_people_get_the_packages_of_what_is_proven(rig: Rig, tmp_path: Path, pro
     assert not list((rig.cache / "sharing").iterdir())
 
 
+def test_what_the_hub_has_is_looked_at_after_ones_own(rig: Rig) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    rig.run(manager="conda", also_from="/opt/hub/envs/.packages")
+    found = rig.commands.options[0]["environment"]["CONDA_PKGS_DIRS"]
+    assert found == f"{rig.cache}/conda-pkgs,/opt/hub/envs/.packages"
+
+
 def test_an_environment_by_conda(rig: Rig) -> None:
     by_conda(rig, "python", "ipykernel", "numpy")
     assert rig.run(manager="conda") == 0

@@ -107,7 +107,8 @@ def test_conda_is_prepared_for_those_who_may_make_environments() -> None:
     files = {identity: each for identity, each in found.items() if identity.startswith("home-file:")}
     assert files.keys() == {"home-file:ada/.condarc", "home-file:bea/.condarc"}, "admins may in any case"
     assert YAML(typ="safe").load(files["home-file:bea/.condarc"].text) == {
-        "envs_dirs": ["~/envs"], "pkgs_dirs": ["~/.conda/pkgs"], "channels": ["conda-forge", "https://example.org/a,b"],
+        "envs_dirs": ["~/envs"], "pkgs_dirs": ["~/.conda/pkgs", "/srv/hub/envs/.packages"],
+        "channels": ["conda-forge", "https://example.org/a,b"],
     }  # fmt: skip
     assert not [identity for identity in by_id(wanted(EMPTY)) if identity.startswith("home-file:")], "no conda, no settings"
 

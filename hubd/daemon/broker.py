@@ -15,7 +15,7 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
-from hubd.layout import EVERYONE, HUB_ACCOUNT, USERS_GROUP
+from hubd.layout import EVERYONE, HUB_ACCOUNT, USERS_GROUP, Layout
 from hubd.resources.account import FIRST_PERSON
 from hubd.resources.service import telling_line
 from hubd.tools.program import Program, environment_file_text
@@ -74,7 +74,8 @@ def _start(host: Host, unit: str, user: str, request: Message) -> dict[str, Any]
     variables = _variables(request["env"], policy, user, home)
     variables.append(("JUPYTER_PATH", ":".join(map(str, folders))))
     if user in policy.get("own", {}):
-        variables = list({**dict(variables), **own_variables(home, policy["own_conda"], dict(variables))}.items())
+        own = own_variables(host.layout, home, policy["own_conda"], dict(variables))
+        variables = list({**dict(variables), **own}.items())
     path = _environment_file(host, unit)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write_atomic(path, environment_file_text(variables).encode(), mode=0o600)
@@ -127,14 +128,15 @@ def _variables(asked: Any, policy: Mapping[str, Any], user: str, home: Path) -> 
     return list({**allowed, **told, **policy["environment"], **person}.items())
 
 
-def own_variables(home: Path, conda: str, known: Mapping[str, str]) -> dict[str, str]:
+def own_variables(layout: Layout, home: Path, conda: str, known: Mapping[str, str]) -> dict[str, str]:
     """What somebody needs who may make environments: the programs, and where they go."""
     envs = home / OWN_FOLDER
     return {
         "PATH": f"{known['PATH']}:{conda}/condabin",
         "HUBD_OWN_ENVIRONMENTS": f"{envs}:{home / '.conda/envs'}",
         "CONDA_ENVS_DIRS": str(envs),
-        "CONDA_PKGS_DIRS": str(home / ".conda/pkgs"),
+        # What the hub has is not downloaded; conda writes into the first.
+        "CONDA_PKGS_DIRS": f"{home / '.conda/pkgs'},{layout.packages}",
     }
 
 

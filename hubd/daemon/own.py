@@ -142,7 +142,7 @@ def _run(host: Host, asker: _Asker, more: Mapping[str, Any]) -> Iterator[Message
         "job": f"own-{asker.name}", "digest": "", "result": str(report), "limits": asdict(limits), "cache": str(caches),
         "uv": str(host.layout.hub / "bin/uv"), "pythons": str(asker.home / ".local/share/hubd/pythons"),
         "conda": asker.policy["own_conda"], "channels": asker.policy["own_channels"], "pip": [], "lock": "", "requirements": "",
-        "source": None, "smoke": "python", "packages": [], **more,
+        "source": None, "smoke": "python", "packages": [], "also_from": str(host.layout.packages), **more,
     }  # fmt: skip
     files.write_atomic(order, json.dumps(spec).encode(), mode=0o400, owner=asker.name)
     host.init.run(_program(host, asker, order, limits))

@@ -46,7 +46,9 @@ def _rebuild(work: Work, prefix: Path, lock: Lock) -> None:
 
 def _run(work: Work, prefix: Path, argv: conda.Argv) -> Result:
     """Run conda. Raises HubdError with its reason, also where it ends well and left no environment."""
-    result = work.run(argv, line=_Progress(work), HOME=str(work.path("cache")), CONDA_PKGS_DIRS=str(cache_of(work)))
+    # conda writes into the first, and takes what it finds in the others.
+    caches = ",".join(filter(None, (str(cache_of(work)), work.spec.get("also_from"))))
+    result = work.run(argv, line=_Progress(work), HOME=str(work.path("cache")), CONDA_PKGS_DIRS=caches)
     # The exit code alone is not to be trusted: conda's own mark is.
     if result.code != 0 or not (prefix / "conda-meta/history").exists():
         raise conda.failure(result.out + result.err, code=result.code)

@@ -16,11 +16,12 @@ from hubd.resources.home_file import HomeFile
 from hubd.resources.hub_people import HubPeople
 
 NOTEBOOKS = "notebooks"
-# In a server variables say the same; this is for whoever comes by ssh, too. Without channels conda asks for terms.
+# In a server variables say the same; this is for whoever comes by ssh, too. Without channels conda asks for terms. conda writes
+# into the first folder of packages, and downloads nothing that is in the other.
 CONDARC = """\
 # Made by hubd where nothing was: it is yours to change. Environments in these folders are kernels of yours.
 envs_dirs: [~/envs]
-pkgs_dirs: [~/.conda/pkgs]
+pkgs_dirs: [~/.conda/pkgs, {packages}]
 channels: {channels}
 """
 
@@ -52,7 +53,8 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
 
 def _condarcs(wanted: Wanted) -> Iterable[Resource]:
     """Settings of conda for those who may make environments of their own, where there is a conda for them."""
-    text = CONDARC.format(channels=json.dumps(list(wanted.config.conda.channels)))
+    channels, packages = list(wanted.config.conda.channels), str(wanted.layout.packages)
+    text = CONDARC.format(channels=json.dumps(channels), packages=json.dumps(packages))
     for name in wanted.config.people.own_environments if uses_conda(wanted) else ():
         yield HomeFile(
             account=name, file=".condarc", text=text, meaning="where conda puts environments",

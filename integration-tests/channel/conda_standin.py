@@ -3,7 +3,8 @@
 Solves, downloads and links for real. Keeps the ugly parts of conda 26.7 that programs driving it stumble over: `create`
 deletes what is at the prefix, says nothing after an explicit file even with --json, a failed link is a CondaMultiError
 without a message of its own, a malformed version is a traceback. Its cache is believed whatever is in it; two that fill a
-cold one at a time poison it, and the second has its JSON on standard error and exit code 0. Asked to end, it rolls back;
+cold one at a time poison it, and the second has its JSON on standard error and exit code 0. Of several caches it fills the first
+that it may write to, and takes what is unpacked in the others. Asked to end, it rolls back;
 killed, it leaves all as it is. The installer puts it at PREFIX/bin/conda.
 """
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(ROOT / "lib/standin"))
 import rattler  # noqa: E402
 import yaml  # type: ignore[import-untyped]  # noqa: E402
 
+from channel.conda_caches import clear_cache, is_writable  # noqa: E402
 from channel.conda_transaction import (  # noqa: E402
     SUBDIR,
     VERSION,
@@ -53,9 +55,13 @@ def condarc() -> dict[str, list[str]]:
 
 
 def caches() -> list[Path]:
-    """The package caches: those of CONDA_PKGS_DIRS *and* those of the settings, the first one is written to."""
+    """The package caches: those of CONDA_PKGS_DIRS *and* those of the settings; the first that can be is written to."""
     named = [*os.environ.get("CONDA_PKGS_DIRS", "").split(","), *condarc().get("pkgs_dirs", [])]
-    return [Path(name).expanduser() for name in named if name] or [ROOT / "pkgs"]
+    found = list(dict.fromkeys(Path(name).expanduser() for name in named if name)) or [ROOT / "pkgs"]
+    first = next((cache for cache in found if is_writable(cache)), None)
+    if first is None:
+        raise CondaError("NoWritablePkgsDirError", f"No writeable pkgs directories configured.\n\t- {found}\n")
+    return [first, *(cache for cache in found if cache != first)]
 
 
 def channels(options: argparse.Namespace) -> list[rattler.Channel]:
@@ -164,8 +170,8 @@ def info(options: argparse.Namespace) -> Result:
 
 
 def clean(options: argparse.Namespace) -> Result:
-    for cache in caches():
-        shutil.rmtree(cache, ignore_errors=True)
+    for cache in filter(is_writable, caches()):
+        clear_cache(cache, packages=options.packages or options.all, archives=options.tarballs or options.all)
     return {"success": True}
 
 
@@ -204,7 +210,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
         one.add_argument("--no-capture-output", "--live-stream", action="store_true")
         for short_name, name in (("-y", "yes"), ("-q", "quiet")):
             one.add_argument(short_name, f"--{name}", action="store_true")
-        for name in ("json", "override-channels", "offline", "explicit", "md5", "sha256"):
+        for name in ("json", "override-channels", "offline", "explicit", "md5", "sha256", "packages", "tarballs"):
             one.add_argument(f"--{name}", action="store_true")
         one.add_argument("rest", nargs=argparse.REMAINDER if command == "run" else "*")
     return parser.parse_args(words)

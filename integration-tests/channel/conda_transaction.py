@@ -19,6 +19,8 @@ from pathlib import Path
 import rattler
 from rattler.exceptions import InstallerError, SolverError
 
+from channel.conda_caches import borrowed, note_origin, unpacked
+
 VERSION = "26.7.2"
 SUBDIR = rattler.Subdir.current()
 RETRY_PAUSE = float(os.environ.get("CONDA_STANDIN_RETRY_SECONDS", "2"))  # the real one takes 7 to 13 s to give up
@@ -183,8 +185,10 @@ async def link(
     gone = [record for record in before if key(record) not in new]
     if not added and not gone:
         return {"success": True, "message": "All requested packages already installed."}
-    cached = {folder.name for cache in caches if cache.is_dir() for folder in cache.iterdir()}
-    fetch = [fetched(record) for record in added if record.file_name.removesuffix(".conda") not in cached]
+    names = {"-".join(key(record)): record for record in added if isinstance(record, rattler.RepoDataRecord)}
+    own = set(unpacked(caches[:1]))
+    lent = {name: place for name, place in unpacked(caches[1:]).items() if name in names and name not in own}
+    fetch = [fetched(record) for name, record in names.items() if name not in own and name not in lent]
     actions: dict[str, object] = {
         "FETCH": fetch,
         "LINK": [short(record) for record in added],
@@ -196,9 +200,12 @@ async def link(
         return {"success": True, "actions": actions, "prefix": str(prefix), "dry_run": True}
     with cache_in_use(caches[0]) as alone:
         try:
-            await rattler.install(
-                list(records), prefix, cache_dir=caches[0], installed_packages=before or None, show_progress=False
-            )
+            with borrowed(lent, caches[0]):
+                await rattler.install(
+                    list(records), prefix, cache_dir=caches[0], installed_packages=before or None, show_progress=False
+                )
+            for name, record in names.items():
+                note_origin(caches[0] / name, record)
         except InstallerError as error:
             if not before:
                 shutil.rmtree(prefix, ignore_errors=True)

@@ -20,7 +20,7 @@ def write_installer(target: Path, wheels: Path) -> str:
     payload = io.BytesIO()
     with tarfile.open(fileobj=payload, mode="w:gz", compresslevel=1) as archive:
         _put(archive, "conda", b"#!/usr/bin/python3\n" + (HERE / "conda_standin.py").read_bytes())
-        for name in ("__init__.py", "conda_transaction.py"):
+        for name in ("__init__.py", "conda_caches.py", "conda_transaction.py"):
             _put(archive, f"channel/{name}", (HERE / name).read_bytes())
         for wheel in _needed(wheels):
             with zipfile.ZipFile(wheel) as files:
