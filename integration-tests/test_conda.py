@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from channel.build import MADE, UNLIKE
+from channel.build import MADE, REAL_MICROMAMBA, UNLIKE
 from channel.old_python import WHY_WITHOUT
 from conda_site import Site, environment
 from hub import KERNEL, HubMachine
@@ -433,6 +433,40 @@ def test_conda_of_somebody_else_is_used_and_left_alone(site: Site) -> None:
     said = site.apply(site.config(environment("theirs", "python=3.11, ipykernel, pip"), conda=elsewhere))
     assert "there is no conda at /nowhere/conda" in said, said
     assert site.run("print(6 * 7)", "theirs") == "42\n"
+
+
+MICROMAMBA = "/srv/bin/micromamba"
+
+
+def only_micromamba(site: Site) -> str:
+    """Put micromamba there and nothing beside it; gives the config that names it."""
+    machine = site.machine
+    if REAL_MICROMAMBA:
+        machine.copy_in(Path(REAL_MICROMAMBA), MICROMAMBA)
+        machine.run(("chmod", "755", MICROMAMBA))
+    else:
+        machine.run(("mkdir", "-p", str(Path(MICROMAMBA).parent)))
+        # What it needs lies where the link leads.
+        installer = f"curl -fsS {site.web.url}/Miniconda.sh -o /root/conda.sh && sh /root/conda.sh -b -p /srv/conda"
+        machine.shell(f"[ -e /srv/conda ] || {{ {installer}; }}")
+        machine.run(("ln", "-sf", "/srv/conda/lib/standin/micromamba", MICROMAMBA))
+    return f"conda:\n  path: {MICROMAMBA}\n  channels: {site.channels}\n"
+
+
+def test_micromamba_alone_builds_says_what_is_wrong_and_builds_its_lock_again(site: Site) -> None:
+    machine, conda = site.machine, only_micromamba(site)
+    added = environment("small", f"python=3.11, ipykernel, {UNLIKE.format(9)}")
+    said = site.apply(site.config(added, conda=conda))
+    assert said.startswith("0 "), said
+    assert machine.read("/opt/hub/envs/small/1/conda-meta/history").count(f"{MICROMAMBA} install ") == 1
+    lock = lock_of(site, "small")
+    machine.write("/opt/hub/environments/same.lock", lock)
+    nunpy = environment("small", "python=3.11, ipykernel, nunpy")
+    said = site.apply(site.config(nunpy + locked("same", "conda"), conda=conda))
+    assert said.startswith("5 "), said
+    told = site.trouble("environment:small")
+    assert "a package is not in the channels" in told and "nunpy" in told and len(told) < 400, told
+    assert lock_of(site, "same") == lock
 
 
 @pytest.mark.parametrize("manager", ["conda", "rattler"])

@@ -296,6 +296,25 @@ def test_each_manager_cleans_its_part(tmp_path: Path, parts: tuple[str, ...], co
     assert all(where.items() & each.items() and each["HOME"] == str(tmp_path / "cache") for each in environments)
 
 
+def test_what_no_environment_links_to_goes_where_there_is_only_mamba(tmp_path: Path) -> None:
+    program, cache = tmp_path / "bin/micromamba", tmp_path / "cache/conda-pkgs"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    for shelf in ("", "conda-forge/noarch/"):
+        for name in ("used-1-0", "unused-1-0"):
+            (cache / f"{shelf}{name}/info").mkdir(parents=True)
+            (cache / f"{shelf}{name}/info/index.json").touch()
+            (cache / f"{shelf}{name}.conda").touch()
+        (tmp_path / f"generation{shelf.count('/')}").hardlink_to(cache / f"{shelf}used-1-0/info/index.json")
+    (cache / "cache").mkdir()
+    (cache / "cache/index.json").touch()
+    code, told, commands = clean_job(tmp_path, conda=str(program))
+    assert (code, told["state"], commands.ran) == (0, "done", []), "mamba itself would take everything"
+    left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*.json"))
+    assert left == ["cache/index.json", "conda-forge/noarch/used-1-0/info/index.json", "used-1-0/info/index.json"]
+    assert not list(cache.rglob("*.conda")) and not list(cache.rglob("unused*"))
+
+
 NEEDED = [
     (["Typing.Extensions", "numpy"], ["scipy", "six"]),
     ([], ["numpy", "scipy", "six", "typing-extensions"]),

@@ -203,7 +203,8 @@ def test_a_build_that_waits_for_something_that_failed(machine: Machine) -> None:
     found = whole(machine.host, "science")
     assert found["state"] == "failed"
     assert found["say"] == "science cannot be built without the conda in /nowhere"
-    assert found["trouble"]["why"] == "there is no conda at /nowhere: conda.path names it"
+    why = "conda.path names it, and neither conda, mamba nor micromamba is there"
+    assert found["trouble"]["why"] == f"there is no conda at /nowhere: {why}"
     assert found["trouble"]["log"] == []
 
 

@@ -23,9 +23,11 @@ from hubd.host.commands import Result
 from hubd.host.web import Web
 from hubd.jobs import damage, wheels
 from hubd.jobs.activation import RUN
+from hubd.jobs.package_cache import package_of, take_out
 from hubd.jobs.run import run
 from hubd.jobs.shared import STARTUP
 from hubd.jobs.work import Work
+from hubd.tools.conda import platform
 
 TRIAL = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
 CONDA_SAYS = json.dumps({"exception_name": "PackagesNotFoundError", "packages": ["nunpy"], "message": "no"})
@@ -157,7 +159,7 @@ def by_conda(rig: Rig, *names: str, said: str = "{}") -> None:
 
     def create(argv: tuple[str, ...]) -> str:
         (rig.prefix / "conda-meta").mkdir()
-        (rig.prefix / "conda-meta/history").touch()
+        (rig.prefix / "conda-meta/history").write_text("==> now <==\n")
         for name in names:
             url = f"https://forge.example.org/noarch/{name}-1-0.conda"
             record = {"name": name, "version": "1", "build": "0", "url": url, "sha256": SHA if name == "numpy" else None}
@@ -210,6 +212,70 @@ def test_condas_exit_code_alone_is_not_believed(rig: Rig) -> None:
     assert rig.run(manager="conda") == 1
     assert rig.told["state"] == "failed"
     assert not rig.is_marked
+
+
+def by_micromamba(
+    rig: Rig, folder: Path, *names: str, said: str = "{}", version: str = "2.3.0\n", mark: str = "==> now <==\n"
+) -> Path:
+    """Let there be a micromamba and nothing else, which installs packages with these names; gives the program."""
+    program = folder / "bin/micromamba"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+
+    def install(argv: tuple[str, ...]) -> str:
+        assert [path.name for path in rig.prefix.rglob("*")] == ["conda-meta", "history"], "it takes no other folder"
+        assert (rig.prefix / "conda-meta/history").read_text() == ""
+        (rig.prefix / "conda-meta/history").write_text(mark)
+        for name in names:
+            url = f"https://forge.example.org/noarch/{name}-1-0.conda"
+            record = {"name": name, "version": "1", "build": "0", "url": url, "sha256": SHA}
+            (rig.prefix / f"conda-meta/{name}-1-0.json").write_text(json.dumps(record))
+        for line in said.splitlines():
+            rig.commands.options[-1]["line"](line)
+        return said
+
+    rig.commands.answers[str(program), "--version"] = version
+    rig.commands.answers[str(program), "install"] = install
+    return program
+
+
+def test_an_environment_by_micromamba_and_its_lock_again(
+    rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    came = "info     libmamba Download finished, tarball available at '/c/numpy-1-0.conda'\nwarning  libmamba odd\n"
+    program = by_micromamba(rig, tmp_path / "one", "python", "ipykernel", "numpy", said=came)
+    assert rig.run(manager="conda", conda=str(program)) == 0
+    assert rig.is_marked
+    followed = capsys.readouterr().out
+    assert "downloading packages with micromamba, 1 there" in followed and "libmamba odd" in followed
+    assert "tarball" not in followed, "what is told as progress is no line of the log"
+    assert rig.commands.ran[0] == (str(program), "--version")
+    assert rig.commands.ran[1][:2] == (str(program), "install")
+    variables = rig.commands.options[1]["environment"]
+    assert variables["CONDA_PKGS_DIRS"] == str(rig.cache / "conda-pkgs")
+    assert variables["MAMBA_ROOT_PREFIX"] == str(rig.cache / "mamba"), "without it mamba looks for itself in PATH"
+    lock = (rig.prefix / ".hubd-lock.yaml").read_text()
+    assert "manager: conda" in lock, "one lock, whichever of them builds it"
+    (tmp_path / "one/conda-meta").mkdir()
+    assert rig.run(manager="conda", conda=str(tmp_path / "one"), lock=lock) == 0
+    assert (rig.prefix / ".hubd-lock.yaml").read_text() == lock
+    assert f"numpy-1-0.conda#{SHA}" in (rig.cache / "explicit.txt").read_text()
+    assert rig.commands.options[-3]["environment"]["MAMBA_ROOT_PREFIX"] == str(tmp_path / "one"), "a prefix has its own settings"
+
+
+INCOMPLETE: list[tuple[dict[str, Any], str]] = [
+    ({"mark": ""}, "mamba could not build the environment"),
+    ({"said": '{"success": true}'}, "mamba left the environment incomplete"),
+    ({"version": "1.5.8\n"}, "micromamba is too old: 1.5.8"),
+]
+
+
+@pytest.mark.parametrize(("change", "what"), INCOMPLETE)
+def test_what_micromamba_says_of_its_success_is_not_believed(rig: Rig, tmp_path: Path, change: dict[str, Any], what: str) -> None:
+    program = by_micromamba(rig, tmp_path / "one", "python", "ipykernel", **change)
+    assert rig.run(manager="conda", conda=str(program)) == 1
+    assert what in rig.told["what"]
+    assert not rig.is_marked and list(rig.prefix.iterdir()) == []
 
 
 def test_a_program_is_ended_when_the_time_of_its_job_is_over(rig: Rig) -> None:
@@ -492,7 +558,7 @@ def conda_installs(rig: Rig, *texts: str, module: str = MODULE) -> None:
         (rig.prefix / module).write_text(next(runs))
         meta = rig.prefix / "conda-meta"
         meta.mkdir()
-        (meta / "history").touch()
+        (meta / "history").write_text("==> now <==\n")
         entry = {"_path": module, "path_type": "hardlink", "size_in_bytes": 5, "sha256": hashlib.sha256(b"whole").hexdigest()}
         (meta / "a-1-0.json").write_text(json.dumps({"name": "a", "paths_data": {"paths": [entry]}}))
         for name in ("python", "ipykernel", "numpy"):
@@ -606,6 +672,17 @@ def test_what_conda_names_of_its_cache_is_taken_out(cached: Rig) -> None:
     assert cached.run(manager="conda", tries=1) == 1
     assert len(cached.commands.ran) == 2
     assert conda_cache(cached) == ["b-1-0", "b-1-0.conda"]
+
+
+@pytest.mark.parametrize("shelf", ["", "https/repo.example.org/forge-1-2/noarch", f"conda-forge/{platform()}"])
+def test_a_package_is_taken_out_wherever_it_lies_in_the_cache(tmp_path: Path, shelf: str) -> None:
+    for name in ("a-1-0/info", "a-1-0/lib/a-1-0", "b-2-0/info", "cache/a-1-0"):
+        (tmp_path / shelf / name).mkdir(parents=True)
+    (tmp_path / shelf / "a-1-0.conda").touch()
+    assert package_of(f"{shelf}/a-1-0.conda".strip("/")) == "a-1-0"
+    assert package_of(f"{shelf}/a-1-0/lib/x".strip("/")) == "a-1-0"
+    take_out(tmp_path, "a-1-0")
+    assert sorted(path.name for path in (tmp_path / shelf).iterdir()) == ["b-2-0", "cache"]
 
 
 def test_what_conda_did_not_come_to_when_it_failed_is_looked_at_when_it_does(cached: Rig) -> None:

@@ -847,42 +847,21 @@ def test_conda_under_way(tmp_path: Path, seen: SeenJob, steps: int, error: bool)
     assert (progress is not None and progress.error is not None) is error
 
 
-def test_somebody_elses_conda_is_only_looked_at(host: FakeHost, tmp_path: Path) -> None:
-    wish = ExistingConda(prefix=tmp_path)
-    progress = wish.progress(wish.observe(host))
-    assert wish.steps("") == () and progress is not None and isinstance(progress.error, HubdError)
-    assert "mamba" not in f"{progress.error}{progress.error.fix}"
+@pytest.mark.parametrize("program", ["bin/conda", "bin/mamba", "bin/micromamba"])
+def test_somebody_elses_conda_is_only_looked_at(host: FakeHost, tmp_path: Path, program: str) -> None:
+    for path in (tmp_path, tmp_path / program):
+        wish = ExistingConda(path=path)
+        progress = wish.progress(wish.observe(host))
+        assert wish.steps(False) == () and progress is not None and isinstance(progress.error, HubdError)
+        assert progress.error.what == f"there is no conda at {path}"
+        assert "neither conda, mamba nor micromamba" in progress.error.why and "conda.path" in progress.error.fix
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/conda").touch()
-    (tmp_path / "bin/mamba").touch(mode=0o755)
-    assert wish.progress(wish.observe(host)) is None
-
-
-ONLY = [
-    # where a program lies, what conda.path names, the program that is told of
-    ("bin/mamba", "", "mamba"),
-    ("bin/micromamba", "", "micromamba"),
-    ("micromamba", "", "micromamba"),
-    ("micromamba", "micromamba", "micromamba"),
-    ("bin/mamba", "bin/mamba", "mamba"),
-    ("bin/python", "bin/python", ""),
-    ("bin/mamba", "lib", ""),
-]
-
-
-@pytest.mark.parametrize(("program", "named", "told"), ONLY)
-def test_what_is_not_conda_is_told_with_the_way_that_needs_none(
-    host: FakeHost, tmp_path: Path, program: str, named: str, told: str
-) -> None:
-    (tmp_path / program).parent.mkdir(exist_ok=True)
-    (tmp_path / program).touch(mode=0o755)
-    wish = ExistingConda(prefix=tmp_path / named)
-    progress = wish.progress(wish.observe(host))
-    assert progress is not None and progress.error is not None
-    assert progress.error.what == f"there is no conda at {tmp_path / named}"
-    assert progress.error.why.startswith(f"there is only {told}, and hubd drives conda" if told else "conda.path names it")
-    assert ("`manager: rattler` builds the same packages" in progress.error.fix) is bool(told)
-    assert "Correct conda.path" in progress.error.fix
+    (tmp_path / program).touch()
+    assert wish.observe(host) is False, "a file that nobody may run"
+    (tmp_path / program).chmod(0o755)
+    for path in (tmp_path, tmp_path / program):
+        wish = ExistingConda(path=path)
+        assert wish.progress(wish.observe(host)) is None
 
 
 @pytest.mark.parametrize(("down", "manager"), [({}, "conda"), ({"https://a": "no route"}, "uv"), ({"https://b": "404"}, "uv")])

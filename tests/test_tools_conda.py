@@ -15,7 +15,7 @@ CASES = json.loads(Path(__file__).with_name("cases").joinpath("conda_failures.js
 
 
 def test_commands() -> None:
-    assert conda.create(Path("/c"), Path("/e/1"), ["python=3.12", "ipykernel"], ["a", "b"]) == (
+    assert conda.create(Path("/c/bin/conda"), Path("/e/1"), ["python=3.12", "ipykernel"], ["a", "b"]) == (
         "/c/bin/conda",
         "create",
         "--json",
@@ -42,6 +42,30 @@ def test_failure(case: dict[str, Any]) -> None:
 
 def test_a_long_message_is_cut() -> None:
     assert len(conda.failure(json.dumps({"message": "x" * 5000}), code=1).why) == 600
+
+
+WHERE = [
+    # what is there, what conda.path names, what is driven
+    (["c/bin/conda", "c/bin/mamba", "c/bin/micromamba"], "c", "c/bin/conda"),
+    (["c/bin/mamba", "c/bin/micromamba"], "c", "c/bin/mamba"),
+    (["c/bin/micromamba"], "c", "c/bin/micromamba"),
+    (["x/micromamba"], "x/micromamba", "x/micromamba"),
+    (["x/micromamba-linux-64"], "x/micromamba-linux-64", "x/micromamba-linux-64"),
+    (["mambaforge/bin/mamba", "conda"], "mambaforge", "mambaforge/bin/mamba"),
+    (["c/bin/mamba"], "c/bin/mamba", "c/bin/mamba"),
+    (["c/bin/conda"], "c/bin/conda", "c/bin/conda"),
+    (["c/bin/conda", "c/bin/mamba"], "c/bin/mamba", "c/bin/conda"),
+    (["c/bin/python"], "c/bin/python", None),
+    (["c/bin/python", "c/bin/conda"], "c/bin/python", None),
+    (["c/bin/mamba"], "c/lib", None),
+    ([], "x/micromamba", None),
+]
+
+
+@pytest.mark.parametrize(("there", "named", "driven"), WHERE)
+def test_what_a_path_of_the_config_stands_for(there: list[str], named: str, driven: str | None) -> None:
+    programs = {Path("/") / each for each in there}
+    assert conda.program(Path("/") / named, programs.__contains__) == (Path("/") / driven if driven else None)
 
 
 NAMES = [

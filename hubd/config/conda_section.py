@@ -48,8 +48,9 @@ class Conda(Section):
 
     path: AbsolutePath | None = Field(
         default=None,
-        description="A conda that is already on this machine; null to install Miniconda.",
-        examples=["/opt/miniconda3"],
+        description="A conda, mamba or micromamba that is already on this machine: its prefix, or the program itself; "
+        "null to install Miniconda.",
+        examples=["/opt/miniconda3", "/opt/bin/micromamba"],
     )
     url: InstallerUrls = Field(
         default=InstallerUrls(),

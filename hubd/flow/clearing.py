@@ -26,6 +26,7 @@ from hubd.resources.generation import OldGenerations, SeenOld, remover
 from hubd.resources.job import forget_failures, jobs_using, outcome_of, phases, start_job
 from hubd.resources.saved_lock import saved_lock
 from hubd.resources.switch import Switch
+from hubd.tools.conda import program
 from hubd.tools.lock_difference import packages
 
 # A pass in between is short, unless a person's server has to be waited for.
@@ -160,7 +161,6 @@ def _removable(old: OldGenerations, seen: SeenOld) -> Iterator[Path]:
 def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dict[str, str]:
     """The caches that can be cleaned now, each with the conda that does it."""
     environments = [each for each in resources.values() if isinstance(each, Environment)]
-    usual = host.layout.conda if files.is_program(host.layout.conda / "bin/conda") else ""
     able = {}
     for name in dict.fromkeys(each.cache for each in environments):
         path = host.layout.package_cache(name)
@@ -171,8 +171,8 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
         if busy:
             found.notes.append(f"the package cache {path} is left alone: {', '.join(busy)} uses it")
             continue
-        own = next((each.conda for each in environments if each.cache == name and each.conda), usual)
-        able[name] = str(own) if own and files.is_program(Path(own) / "bin/conda") else ""
+        own = next((each.conda for each in environments if each.cache == name and each.conda), host.layout.conda)
+        able[name] = str(own) if program(own, files.is_program) else ""
         before = disk_use(_together(host.layout, name)).own
         found.caches.append({"cache": name, "path": str(path), "before": before, "after": None, "trouble": ""})
     return able

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.jobs import compiled, pypi, records, repository, unpacked
+from hubd.jobs.package_cache import clear_unused
+from hubd.jobs.with_conda import program_of
 from hubd.jobs.work import Work
-from hubd.tools import conda, uv
+from hubd.tools import conda, mamba, uv
 
 # Where each manager has its part of a cache.
 UV, CONDA = "uv", "conda-pkgs"
@@ -34,11 +36,20 @@ def clean(work: Work) -> None:
         if (cache / UV).is_dir():
             _clean_uv(work, cache / UV)
         if (cache / CONDA).is_dir() and work.spec["conda"]:
-            work.phase("cleaning conda's package cache")
-            result = work.run(conda.clean(work.path("conda")), HOME=str(cache), CONDA_PKGS_DIRS=str(cache / CONDA))
-            if result.code != 0:
-                why = last_line(result.err or result.out) or f"it exited with {result.code}"
-                raise HubdError("conda could not clean its package cache", why=why, retry=True)
+            _clean_conda(work, cache)
+
+
+def _clean_conda(work: Work, cache: Path) -> None:
+    work.phase("cleaning conda's package cache")
+    program = program_of(work)
+    if mamba.drives(program):
+        # Its own `clean` knows of no environment of hubd's, and would take everything.
+        clear_unused(cache / CONDA)
+        return
+    result = work.run(conda.clean(program), HOME=str(cache), CONDA_PKGS_DIRS=str(cache / CONDA))
+    if result.code != 0:
+        why = last_line(result.err or result.out) or f"it exited with {result.code}"
+        raise HubdError("conda could not clean its package cache", why=why, retry=True)
 
 
 def _clean_uv(work: Work, cache: Path) -> None:

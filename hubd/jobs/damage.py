@@ -19,15 +19,14 @@ from typing import Any
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.jobs import wheels
+from hubd.jobs.package_cache import package_of, take_out
 from hubd.jobs.pypi import run_uv
 from hubd.jobs.shared import EXTERNALLY_MANAGED
 from hubd.jobs.work import Work
-from hubd.tools import conda, uv
+from hubd.tools import conda, mamba, uv
 from hubd.words import named
 
 DAMAGED = "the environment is not what its packages hold"
-# A package in the cache: unpacked, and as it came.
-FORMS = ("", ".conda", ".tar.bz2")
 
 
 def cache_of(work: Work) -> Path:
@@ -70,15 +69,14 @@ def _clean_wheels(work: Work, names: list[str]) -> bool:
 
 def _healed(work: Work, prefix: Path, error: HubdError) -> bool:
     cache = cache_of(work)
-    told = re.findall(re.escape(str(cache)) + r"/([^/\s'\",:]+)", error.why)
-    names = {name.removesuffix(".tar.bz2").removesuffix(".conda") for name in told} | set(damaged(prefix))
-    if not names and error.what == conda.UNCLEAR and work.spec["tries"] == 1:
+    told = re.findall(re.escape(str(cache)) + r"/([^\s'\",:]+)", error.why)
+    names = {package_of(path) for path in told} | set(damaged(prefix))
+    if not names and error.what in (conda.UNCLEAR, mamba.UNCLEAR) and work.spec["tries"] == 1:
         # It failed before, for no reason that is known: everything is fetched anew, but not again and again.
         names = set(files.children(cache))
     for name in sorted(names):
         print(f"taking {name} out of the package cache", flush=True)
-        for form in FORMS:
-            files.clear(cache / f"{name}{form}")
+        take_out(cache, name)
     return bool(names)
 
 

@@ -176,7 +176,7 @@ def _decided(wanted: Wanted, fact: str, name: str, *, number: str, **asked: str)
 
 
 def conda_prefix(wanted: Wanted) -> Path:
-    """Where conda is: somebody else's, or hubd's own."""
+    """Where conda is: somebody else's, which may be a program instead of a prefix, or hubd's own."""
     path = wanted.config.conda.path
     return Path(path) if path else wanted.layout.conda
 
@@ -203,7 +203,7 @@ def job_limits(wanted: Wanted) -> JobLimits:
 
 def _conda(wanted: Wanted) -> Resource:
     if wanted.config.conda.path:
-        return ExistingConda(prefix=Path(wanted.config.conda.path))
+        return ExistingConda(path=Path(wanted.config.conda.path))
     url, sha256 = _installer(wanted)
     needs = (f"directory:{wanted.layout.cache}", f"directory:{wanted.layout.reports}", f"directory:{wanted.layout.jobs}")
     return Conda(prefix=wanted.layout.conda, url=url, sha256=sha256, limits=job_limits(wanted), needs=needs)

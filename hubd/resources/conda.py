@@ -12,13 +12,12 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
+from hubd.tools.conda import program
 from hubd.tools.job_limits import USUAL, JobLimits
 
 CHOICE = "environment-manager"
 MANAGERS = ("conda", "uv")
 PROBE_LIMIT = 15.0
-# What people have in the place of conda.
-OTHERS = ("mamba", "micromamba")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,34 +102,28 @@ class ManagerChoice(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingConda(Resource):
-    """A conda that somebody else installed and looks after."""
+    """A conda or mamba that somebody else installed and looks after.
+
+    path: its prefix, or the program itself.
+    """
 
     kind = "existing-conda"
 
-    prefix: Path
+    path: Path
 
     @property
     def name(self) -> str:
-        return str(self.prefix)
+        return str(self.path)
 
-    def observe(self, host: Host) -> str:
-        """The program that is there: conda, else one that people take for it; empty for none."""
-        if (self.prefix / "bin/conda").exists():
-            return "conda"
-        return next((name for name in OTHERS if any(map(files.is_program, self._places(name)))), "")
+    def observe(self, host: Host) -> bool:
+        return program(self.path, files.is_program) is not None
 
-    def _places(self, name: str) -> tuple[Path, ...]:
-        # micromamba is one file, which lies anywhere and is named itself.
-        return (self.prefix / "bin" / name, self.prefix / name, *((self.prefix,) if self.prefix.name == name else ()))
-
-    def steps(self, seen: str) -> tuple[Step, ...]:
+    def steps(self, seen: bool) -> tuple[Step, ...]:
         return ()
 
-    def progress(self, seen: str) -> Progress | None:
-        if seen == "conda":
-            return None
-        why, fix = "conda.path names it", "Correct conda.path in config.yaml, or remove it so that hubd installs Miniconda."
+    def progress(self, seen: bool) -> Progress | None:
         if seen:
-            why = f"there is only {seen}, and hubd drives conda, whose solver is that of mamba since conda 23.10"
-            fix = f"Without any conda: `manager: rattler` builds the same packages from the same channels. {fix}"
-        return Progress("missing", HubdError(f"there is no conda at {self.prefix}", why=why, fix=fix))
+            return None
+        why = "conda.path names it, and neither conda, mamba nor micromamba is there"
+        fix = "Correct conda.path in config.yaml (a prefix, or the program itself), or remove it so that hubd installs Miniconda."
+        return Progress("missing", HubdError(f"there is no conda at {self.path}", why=why, fix=fix))

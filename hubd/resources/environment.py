@@ -81,7 +81,8 @@ class Environment(Resource):
     requirements: a hash-locked list instead of packages.
     drop: what of the installed files is taken out again. programs: what must be in its `bin` besides the interpreter.
     cache: see `start_job`. limits: of the build; what is built does not depend on them.
-    conda: conda's own prefix. smoke: the language whose kernel must run `notebook` before a build counts; empty: none.
+    conda: the prefix of conda or mamba, or the program itself.
+    smoke: the language whose kernel must run `notebook` before a build counts; empty: none.
     smoke_time: how long that may take, seconds.
     """
 

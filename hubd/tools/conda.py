@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from platform import machine
 from typing import Any
@@ -27,21 +27,33 @@ def platform() -> str:
     return {"x86_64": "linux-64"}.get(machine(), f"linux-{machine()}")
 
 
-def create(conda: Path, prefix: Path, packages: Iterable[str], channels: Iterable[str]) -> Argv:
+def program(path: Path, is_program: Callable[[Path], bool]) -> Path | None:
+    """The program that builds environments where `path` is a prefix or the program itself; None where there is none.
+
+    conda comes first, also where `path` names a mamba beside it: up to 1.5 mamba is made of the conda in its prefix, so that
+    whatever mamba is left without one is the program that `tools.mamba` drives. is_program: whether there is one at a path.
+    """
+    within = [path / "bin" / name for name in ("conda", "mamba", "micromamba")]
+    # It is often kept under the name that it is downloaded by, such as micromamba-linux-64.
+    itself = [path.with_name("conda"), path] if path.name == "conda" or "mamba" in path.name else []
+    return next(filter(is_program, (*within, *itself)), None)
+
+
+def create(program: Path, prefix: Path, packages: Iterable[str], channels: Iterable[str]) -> Argv:
     """Make an environment. The prefix must be empty: over an existing one conda deletes what is there."""
     chosen = [word for channel in channels for word in ("--channel", channel)]
-    return (str(conda / "bin/conda"), "create", "--json", "--yes", "--override-channels", *chosen,
+    return (str(program), "create", "--json", "--yes", "--override-channels", *chosen,
             "--prefix", str(prefix), *(spec for spec in packages))  # fmt: skip
 
 
-def create_locked(conda: Path, prefix: Path, explicit: Path) -> Argv:
+def create_locked(program: Path, prefix: Path, explicit: Path) -> Argv:
     """Make an environment of exactly what an explicit list names; prints nothing when it went well."""
-    return (str(conda / "bin/conda"), "create", "--json", "--yes", "--prefix", str(prefix), "--file", str(explicit))
+    return (str(program), "create", "--json", "--yes", "--prefix", str(prefix), "--file", str(explicit))
 
 
-def clean(conda: Path) -> Argv:
+def clean(program: Path) -> Argv:
     """Take packages out of the cache that no environment has hard links to, and all archives; the index stays."""
-    return (str(conda / "bin/conda"), "clean", "--json", "--yes", "--packages", "--tarballs")
+    return (str(program), "clean", "--json", "--yes", "--packages", "--tarballs")
 
 
 def explicit_list(lock: Lock) -> str:
@@ -80,8 +92,13 @@ def incomplete(missing: Iterable[str], output: str) -> HubdError:
     said = _json_in(output)
     if "exception_name" in said:
         return failure(output, code=0)
-    why = f"there is no record of {named(tuple(missing))}, though conda reported none as missing"
-    return HubdError("conda left the environment incomplete", why=why, retry=True)
+    return left_incomplete(missing, "conda")
+
+
+def left_incomplete(missing: Iterable[str], by: str) -> HubdError:
+    """Packages are not there, and nobody says why. by: the program that was to put them there."""
+    why = f"there is no record of {named(tuple(missing))}, though {by} reported none as missing"
+    return HubdError(f"{by} left the environment incomplete", why=why, retry=True)
 
 
 def failure(output: str, *, code: int) -> HubdError:
@@ -98,10 +115,7 @@ def failure(output: str, *, code: int) -> HubdError:
     if name in ("PackagesNotFoundInChannelsError", "PackagesNotFoundError", "ResolvePackageNotFound"):
         return _not_found(", ".join(map(str, said.get("packages") or [])) or short)
     if "nsatisfiable" in name:
-        why = _conflict(message) or short
-        if re.match(r"nothing provides requested|.*does not exist \(perhaps a typo", why):
-            return _not_found(why)
-        return HubdError("the packages do not fit together", why=why, fix="Loosen one of the versions named.")
+        return unsolvable(message, short)
     return _in_words(name, message, short)
 
 
@@ -109,21 +123,48 @@ def _in_words(name: str, message: str, short: str) -> HubdError:
     """The errors that have nothing to do with solving."""
     script = re.search(r"post-link script failed for package (?:\S*::)?(\S+)", message)
     if script:
-        fix = "Leave it out, or ask for another version of it."
-        return HubdError(f"the post-link script of {script[1]} failed", why=short, fix=fix)
+        return script_failed(script[1], short)
     if "ChecksumMismatch" in name or "mismatch between the expected content" in message:
-        return HubdError("a download is not the file it should be", why=short, fix="Do not use it before you know why.")
+        return another_file(short)
     if "ToS" in name or "Terms of Service have not been accepted" in message:
         fix = "Use other channels, such as conda-forge: hubd accepts no terms in somebody's name."
         return HubdError("a channel wants its terms accepted", why=short, fix=fix)
     if re.match(r"Invalid(Version|Match)?Spec", name or short):
-        return HubdError("a package is not written as conda writes it", why=short, fix="Write it like numpy=2.1.")
+        return misspelt(short)
     if "Channel" in name and re.match(GONE, message):
         return no_such_channel(short)
     if "HTTP" in name or "Channel" in name or "Connection" in name:
-        fix = "Check the channel's address and the network; hubd tries again by itself."
-        return HubdError("a channel cannot be reached", why=short, fix=fix, retry=True)
+        return unreachable(short)
     return HubdError(UNCLEAR, why=short, retry=True)
+
+
+def unsolvable(message: str, short: str = "") -> HubdError:
+    """What a solver says that found no way. short: what there is to tell where nothing is found in its message."""
+    why = _conflict(message) or short
+    if re.match(r"nothing provides requested|.*does not exist \(perhaps a typo", why):
+        return _not_found(why)
+    return HubdError("the packages do not fit together", why=why, fix="Loosen one of the versions named.")
+
+
+def script_failed(package: str, why: str) -> HubdError:
+    """A package's own script failed."""
+    return HubdError(f"the post-link script of {package} failed", why=why, fix="Leave it out, or ask for another version of it.")
+
+
+def another_file(why: str) -> HubdError:
+    """What was downloaded has another checksum."""
+    return HubdError("a download is not the file it should be", why=why, fix="Do not use it before you know why.")
+
+
+def misspelt(why: str) -> HubdError:
+    """A package that nobody can read."""
+    return HubdError("a package is not written as conda writes it", why=why, fix="Write it like numpy=2.1.")
+
+
+def unreachable(why: str) -> HubdError:
+    """The network or a channel's server, which may be back later."""
+    fix = "Check the channel's address and the network; hubd tries again by itself."
+    return HubdError("a channel cannot be reached", why=why, fix=fix, retry=True)
 
 
 def no_such_channel(why: str) -> HubdError:
@@ -151,7 +192,7 @@ def _conflict(message: str) -> str:
 
 def _json_in(output: str) -> dict[str, Any]:
     """The JSON object in conda's output: some failures print it among other lines or on standard error."""
-    found = [value for value in _objects(_without_bars(output)) if isinstance(value, dict)]
+    found = [value for value in objects(_without_bars(output)) if isinstance(value, dict)]
     return next((value for value in found if "exception_name" in value), found[0] if found else {})
 
 
@@ -160,7 +201,8 @@ def _without_bars(output: str) -> str:
     return "\n".join(line for line in output.replace("\0", "").splitlines() if fetched(line) is None)
 
 
-def _objects(output: str) -> Iterator[Any]:
+def objects(output: str) -> Iterator[Any]:
+    """The JSON objects in what a program printed, among other lines."""
     start = output.find("{")
     while start != -1:
         try:
@@ -173,7 +215,7 @@ def _objects(output: str) -> Iterator[Any]:
 
 def fetched(line: str) -> tuple[str, bool] | None:
     """Which package a line of conda's output tells of, and whether it is there now; None for other lines."""
-    said = next(_objects(line), None)
+    said = next(objects(line), None)
     if not isinstance(said, dict) or "fetch" not in said:
         return None
     return str(said["fetch"]).partition("|")[0].strip(), said.get("finished") is True

@@ -54,6 +54,8 @@ if "ipykernel_launcher" in sys.orig_argv:
 # A real installer of conda (a file), and a mirror of a real channel (a folder), in the place of the stand-ins.
 REAL_INSTALLER = os.environ.get("HUBD_TEST_CONDA_INSTALLER", "")
 REAL_CHANNEL = os.environ.get("HUBD_TEST_CONDA_CHANNEL", "")
+# A real micromamba from 2.0 on (a file).
+REAL_MICROMAMBA = os.environ.get("HUBD_TEST_MICROMAMBA", "")
 LOCKED = HERE / "requirements.txt"
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps")
 # Needed by the stand-in for conda, not offered as conda packages.

@@ -1,4 +1,4 @@
-"""Makes the stand-in for Miniconda's installer: one shell script that carries the stand-in for conda in itself."""
+"""Makes the stand-in for Miniconda's installer: one shell script that carries those for conda and micromamba in itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def write_installer(target: Path, wheels: Path) -> str:
     """
     payload = io.BytesIO()
     with tarfile.open(fileobj=payload, mode="w:gz", compresslevel=1) as archive:
-        _put(archive, "conda", b"#!/usr/bin/python3\n" + (HERE / "conda_standin.py").read_bytes())
+        for name in ("conda", "micromamba"):
+            _put(archive, name, b"#!/usr/bin/python3\n" + (HERE / f"{name.removeprefix('micro')}_standin.py").read_bytes())
         for name in ("__init__.py", "conda_caches.py", "conda_transaction.py"):
             _put(archive, f"channel/{name}", (HERE / name).read_bytes())
         for wheel in _needed(wheels):

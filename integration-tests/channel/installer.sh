@@ -19,7 +19,7 @@ echo "PREFIX=$prefix"
 mkdir -p "$prefix/bin" "$prefix/conda-meta" "$prefix/pkgs" "$prefix/lib/standin" || exit 1
 payload=$(($(grep -an '^__PAYLOAD__$' "$0" | head -n 1 | cut -d: -f1) + 1))
 tail -n "+$payload" "$0" | tar -xz -C "$prefix/lib/standin" || exit 1
-mv "$prefix/lib/standin/conda" "$prefix/bin/conda" && chmod 755 "$prefix/bin/conda" || exit 1
+mv "$prefix/lib/standin/conda" "$prefix/bin/conda" && chmod 755 "$prefix/bin/conda" "$prefix/lib/standin/micromamba" || exit 1
 ln -sfn /usr/bin/python3 "$prefix/bin/python"
 : >"$prefix/conda-meta/history"
 echo "installation finished."
