@@ -24,7 +24,6 @@ from hubd.config.conda_section import Conda
 from hubd.config.git_section import Git, misplaced_git
 from hubd.config.names import (
     AbsolutePath,
-    Account,
     Address,
     Audience,
     Channels,
@@ -32,7 +31,6 @@ from hubd.config.names import (
     EnvironmentName,
     Line,
     NotebookPath,
-    OwnName,
     Packages,
     Place,
     PluginName,
@@ -40,6 +38,7 @@ from hubd.config.names import (
     is_address,
 )
 from hubd.config.people_section import People
+from hubd.config.publish_section import Publish
 from hubd.config.section import ByName, Finding, Section, twice
 from hubd.config.units import Cores, Duration, Size
 from hubd.layout import EVERYONE
@@ -82,23 +81,6 @@ class Kernel(Section):
         examples=["Science"],
     )
     language: Literal["python", "R"] = Field(default="python", description="The language of the kernel.", examples=["python"])
-
-
-class Publish(Section):
-    """Whose environment is offered to others."""
-
-    owner: Account = Field(description="The person who made it.", examples=["bea"])
-    environment: OwnName = Field(description="Its name among that person's.", examples=["geo"])
-    entry: OwnName | None = Field(
-        default=None,
-        description="Its name here where that is another one: it then has a lock of its own, which no yes to another changes.",
-        examples=["maps"],
-    )
-
-    @property
-    def place(self) -> str:
-        """Where its lock is, from the hub's folder."""
-        return f"published/{self.owner}/{self.environment}{f'@{self.entry}' if self.entry else ''}.lock"
 
 
 class Environment(Section):
