@@ -33,6 +33,34 @@ def test_commands() -> None:
     assert conda.install_conda(Path("/x/m.sh"), Path("/c")) == ("bash", "/x/m.sh", "-b", "-u", "-p", "/c")
 
 
+LINK = [{"base_url": "https://x", "build_number": 0, "build_string": "py_0", "channel": "x", "dist_name": "numpy-2.4-py_0",
+         "name": "numpy", "platform": "noarch", "version": "2.4"}]  # fmt: skip
+FETCH = [{"name": "numpy", "fn": "numpy-2.4-py_0.conda", "url": "https://x/noarch/numpy-2.4-py_0.conda", "size": 7}]
+
+
+def preview_of(**actions: Any) -> str:
+    return "a warning\n" + json.dumps({"success": True, "dry_run": True, "prefix": "/e/1", "actions": actions})
+
+
+def test_a_preview_asks_for_the_same_as_an_installation() -> None:
+    order = conda.create(Path("/c/bin/conda"), Path("/e/1"), ["python=3.12"], ["a"])
+    assert [word for word in conda.preview(order) if word != "--dry-run"] == list(order)
+    assert conda.preview(order)[:3] == ("/c/bin/conda", "create", "--dry-run")
+
+
+def test_what_a_preview_tells() -> None:
+    found = conda.previewed(preview_of(LINK=LINK, FETCH=FETCH))
+    assert found
+    assert found.lock.conda == (CondaPackage("numpy", "2.4", "py_0", ""),)
+    assert (found.downloads, found.size) == (1, 7)
+    nothing = conda.previewed(preview_of(PREFIX="/e/1"))
+    assert nothing and (nothing.lock.conda, nothing.downloads, nothing.size) == ((), 0, 0)
+    unsure = conda.previewed(preview_of(LINK=LINK, FETCH=[*FETCH, {"name": "b"}]))
+    assert unsure and (unsure.downloads, unsure.size) == (2, None)
+    for output in ("", "Traceback", json.dumps({"success": True}), json.dumps({"actions": []})):
+        assert conda.previewed(output) is None
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
 def test_failure(case: dict[str, Any]) -> None:
     output = case["text"] if "text" in case else json.dumps(case["output"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from hubd.errors import HubdError, UsageError
@@ -11,7 +10,7 @@ from hubd.host import files
 from hubd.layout import SERVER_LABEL, Layout
 from hubd.resources.generation import Generation, Generations
 from hubd.resources.saved_lock import saved_lock
-from hubd.tools.lock_difference import Package, difference, in_short
+from hubd.tools.lock_difference import as_values, difference, in_short
 from hubd.words import named
 
 
@@ -58,17 +57,6 @@ def compared(layout: Layout, name: str, before: int = 0, after: int = 0) -> dict
         "from": old.number,
         "to": new.number,
         "short": in_short(found),
-        "added": [_told(each) for each in found.added],
-        "removed": [_told(each) for each in found.removed],
-        "changed": [{"name": each.after.name, "source": each.after.source, "before": _version(each.before),
-                     "after": _version(each.after)} for each in found.changed],
+        **as_values(found),
         "channels": any(each.conda for each in locks),
-    }  # fmt: skip
-
-
-def _told(package: Package) -> dict[str, Any]:
-    return asdict(package)
-
-
-def _version(package: Package) -> dict[str, str]:
-    return {"version": package.version, "build": package.build}
+    }

@@ -76,6 +76,19 @@ def install(work: Work, prefix: Path, pins: Iterable[str]) -> None:
         run_uv(work, order, line=hear)
 
 
+def downloads(work: Work, prefix: Path, pins: Iterable[str]) -> int | None:
+    """How many of these packages would be fetched to install them; None where uv does not tell."""
+    lines = tuple(pins)
+    hashed = all(map(uv.has_hash, lines))
+    if not lines:
+        return 0
+    try:
+        told = run_uv(work, uv.preview_locked(work.path("uv"), prefix, _list(work, "solved", lines), hashed=hashed))
+    except HubdError:  # it is not what was asked
+        return None
+    return uv.downloads(told.out + told.err)
+
+
 def run_uv(work: Work, argv: tuple[str, ...], *, line: Line | None = None) -> Result:
     """Run uv. line: hears what it says. Raises HubdError with its reason."""
     # Hard links are faster, but a cache on another file system needs copies; uv decides and must not complain.

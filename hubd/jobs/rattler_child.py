@@ -63,16 +63,19 @@ class Reporter(InstallerReporter):
 
 
 async def build(order: Mapping[str, Any]) -> list[rattler.RepoDataRecord]:
-    """Do what is ordered; gives the records of what is installed. Raises Broken and rattler's own errors."""
+    """Do what is ordered; gives the records of what is installed, or would be. Raises Broken and rattler's own errors."""
     cache, prefix = Path(order["cache"]), Path(order["prefix"])
     client = rattler.Client.default_client(max_retries=RETRIES)
     gateway = rattler.Gateway(cache_dir=cache / "repodata", client=client)
     say(step="solving")
     exactly = order["packages"]
     records = await named(exactly, gateway) if exactly else await solved(order["specs"], order["channels"], gateway)
-    reporter = Reporter()  # type: ignore[abstract]  # empty methods do nothing; they are not abstract
     # Each file of the cache is compared with its checksum: what a crash or a full disk left behind is fetched anew.
     packages = PackageCache.new_layered([cache / "pkgs"], False, ValidationMode.full())
+    if order.get("only_solve"):
+        await tell(records, packages)
+        return records
+    reporter = Reporter()  # type: ignore[abstract]  # empty methods do nothing; they are not abstract
     await rattler.install(
         records, prefix, package_cache=packages, client=client, execute_link_scripts=True, show_progress=False, reporter=reporter
     )
@@ -80,6 +83,15 @@ async def build(order: Mapping[str, Any]) -> list[rattler.RepoDataRecord]:
         # rattler itself goes on; conda does not.
         raise Broken("PostLink", ", ".join(sorted(reporter.failed)))
     return records
+
+
+async def tell(records: Sequence[rattler.RepoDataRecord], packages: PackageCache) -> None:
+    """Say what would be installed, and how much of it would be fetched first."""
+    there = await packages.index()
+    fetched = [record for record in records if not there.contains_record(record)]
+    sizes = [record.size for record in fetched if record.size is not None]
+    size = sum(sizes) if len(sizes) == len(fetched) else None
+    say(solved=[told(record) for record in records], downloads=len(fetched), size=size)
 
 
 async def solved(specs: Sequence[str], channels: Sequence[str], gateway: rattler.Gateway) -> list[rattler.RepoDataRecord]:
@@ -129,7 +141,7 @@ def told(record: rattler.RepoDataRecord) -> tuple[str, str, str, str, str]:
 
 
 def main() -> int:
-    """Exit code 0 when everything is installed."""
+    """Exit code 0 when everything is installed, or told."""
     order = json.loads(sys.stdin.buffer.read())
     try:
         records = asyncio.run(build(order))
@@ -139,7 +151,8 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001  # its class is what the parent goes by
         say(failed=type(error).__name__, text=str(error))
         return 1
-    say(installed=[told(record) for record in records])
+    if not order.get("only_solve"):
+        say(installed=[told(record) for record in records])
     return 0
 
 

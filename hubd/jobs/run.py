@@ -14,7 +14,7 @@ from hubd.host import files
 from hubd.host.commands import Commands
 from hubd.host.processes import handed_on
 from hubd.host.web import Web
-from hubd.jobs import clean, conda, environment, own
+from hubd.jobs import clean, conda, environment, own, solve
 from hubd.jobs.work import Work
 
 # Seconds between two reports of what a program prints, and characters of it.
@@ -23,6 +23,7 @@ LONGEST_LINE = 200
 
 JOBS: Mapping[str, Callable[[Work], None]] = {
     "environment": environment.build,
+    "solve": solve.solve,
     "conda": conda.install,
     "clean": clean.clean,
     "own": own.make,

@@ -1,8 +1,9 @@
-"""Fills an environment with conda or mamba, and with uv on top of it where packages of PyPI are asked for, too."""
+"""Fills an environment with conda or mamba, and with uv on top of it where packages of PyPI are asked for; or tells with what."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from hubd.jobs.work import Work
 from hubd.tools import conda, mamba
 from hubd.tools.conda import Argv
 from hubd.tools.lock import Lock
+from hubd.tools.solved import Solved
 
 
 class _Tool(Protocol):
@@ -59,8 +61,27 @@ def _prepare(work: Work, program: Path, prefix: Path) -> None:
     trouble = mamba.too_old(program, answer.out or answer.err, code=answer.code)
     if trouble:
         raise trouble
-    (prefix / "conda-meta").mkdir()
+    (prefix / "conda-meta").mkdir(parents=True)
     (prefix / "conda-meta/history").touch()
+
+
+def solve_with_conda(work: Work, folder: Path) -> Solved:
+    """What `install_with_conda` would install, but for the pip part, which needs what conda installs. Raises HubdError."""
+    packages, program, prefix = work.spec["packages"], program_of(work), folder / "environment"
+    tool: _Tool = conda
+    if mamba.drives(program):
+        tool = mamba
+        _prepare(work, program, prefix)
+    work.phase(f"solving {len(packages)} packages with {program.name}")
+    result = _call(work, conda.preview(tool.create(program, prefix, packages, work.spec["channels"])))
+    output = f"{result.out}\n{result.err}"
+    found = conda.previewed(output)
+    if result.code != 0 or found is None:
+        raise tool.failure(output, code=result.code)
+    missing = conda.uncovered(packages, found.lock.conda)
+    if missing:
+        raise tool.incomplete(missing, output)
+    return replace(found, unsolved=tuple(work.spec["pip"]))
 
 
 def _solve(work: Work, tool: _Tool, program: Path, prefix: Path) -> None:

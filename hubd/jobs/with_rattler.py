@@ -1,9 +1,13 @@
-"""Fills an environment with rattler: the packages of conda's channels, without conda; what only PyPI has comes on top."""
+"""Fills an environment with rattler: the packages of conda's channels, without conda; what only PyPI has comes on top.
+
+Or it tells with what an environment would be filled.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hubd.host import files
@@ -13,6 +17,7 @@ from hubd.jobs.records import check_against
 from hubd.jobs.work import Work
 from hubd.tools import conda, rattler
 from hubd.tools.lock import CondaPackage, Lock
+from hubd.tools.solved import Solved
 
 # It is told again when this much more is done, in percent.
 TOLD_EVERY = 5
@@ -22,6 +27,22 @@ def install_with_rattler(work: Work, prefix: Path) -> Lock:
     """Install what the specification or its lock asks for and tell what that was. Raises HubdError with the cause."""
     found = _rebuild(work, prefix, work.lock) if work.lock else _solve(work, prefix)
     return Lock(manager="rattler", platform=conda.platform(), conda=found, pip=add_pip_part(work, prefix))
+
+
+def solve_with_rattler(work: Work, folder: Path) -> Solved:
+    """What `install_with_rattler` would install, but for the pip part, which needs what comes before it. Raises HubdError."""
+    specs = work.spec["packages"]
+    work.phase(f"solving {len(specs)} packages with rattler")
+    order = rattler.order(folder, _cache(work), specs=specs, channels=work.spec["channels"], only_solve=True)
+    result = work.run(_drive(work), stdin=order, quiet=True, HOME=str(work.path("cache")))
+    found = rattler.solved(result.out.splitlines())
+    if result.code != 0 or found is None:
+        raise rattler.failure(result.out, result.err, code=result.code)
+    return replace(found, unsolved=tuple(work.spec["pip"]))
+
+
+def _drive(work: Work) -> rattler.Argv:
+    return rattler.drive(work.path("uv").with_name("python"))
 
 
 def _solve(work: Work, prefix: Path) -> tuple[CondaPackage, ...]:
@@ -46,8 +67,7 @@ def _cache(work: Work) -> Path:
 
 def _install(work: Work, prefix: Path, asked: list[str], order: bytes) -> tuple[CondaPackage, ...]:
     _clear_unfinished(_cache(work) / "pkgs")
-    argv = rattler.drive(work.path("uv").with_name("python"))
-    result = work.run(argv, stdin=order, line=_Progress(work), HOME=str(work.path("cache")))
+    result = work.run(_drive(work), stdin=order, line=_Progress(work), HOME=str(work.path("cache")))
     packages = rattler.installed(result.out.splitlines())
     if result.code != 0 or packages is None:
         # What it began to unpack takes the room that a full disk lacks.

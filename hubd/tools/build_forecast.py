@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hubd.tools.conda import asked_name
+from hubd.tools.lock import Lock
+from hubd.tools.lock_difference import Difference, as_values, difference, in_short, packages
+from hubd.tools.solved import Solved
 from hubd.words import about, named
 
 SHOWN = 8
@@ -44,11 +47,67 @@ def asked_words(change: AskedChange) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SolvedChange:
+    """What the manager would install. different: from the present build; None where there is nothing to compare with.
+
+    first: names that are told before others.
+    """
+
+    solved: Solved
+    different: Difference | None = None
+    first: tuple[str, ...] = ()
+
+    @property
+    def versions(self) -> str:
+        """`+2 −1, numpy 2.3 → 2.4`, or `87 packages: numpy 2.4, xarray 2026.1 and 85 more`."""
+        if self.different is not None:
+            return in_short(self.different, first=self.first)
+        found = sorted(packages(self.solved.lock), key=lambda each: each.name not in self.first)
+        count = _count(len(found), "package")
+        return f"{count}: {named([f'{each.name} {each.version}' for each in found])}" if found else count
+
+    @property
+    def rest(self) -> str:
+        """What only the build finds out."""
+        unsolved = self.solved.unsolved
+        return f"its pip part ({named(unsolved)}) is solved only when it is built" if unsolved else ""
+
+    @property
+    def downloads(self) -> str:
+        """How much would be downloaded; empty where nobody can tell."""
+        count, size = self.solved.downloads, self.solved.size
+        if count is None:
+            return ""
+        more = f", {about(size)}" if count and size else ""
+        return f"{_count(count, 'package')} to download{more}" if count else "nothing to download"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON values. Without anything to compare with, all packages are added ones."""
+        different = self.different if self.different is not None else difference(NOTHING, self.solved.lock)
+        download = {"packages": self.solved.downloads, "bytes": self.solved.size}
+        return {**as_values(different), "compared": self.different is not None, "unsolved": list(self.solved.unsolved),
+                "download": download}  # fmt: skip
+
+
+NOTHING = Lock(manager="", platform="")
+
+
+def solved_change(before: Lock | None, solved: Solved, first: Iterable[str] = ()) -> SolvedChange:
+    """What becomes different from `before`; where the pip part is not known, among the other packages."""
+    if before is not None and solved.unsolved:
+        before = replace(before, pip=())
+    different = None if before is None else difference(before, solved.lock)
+    return SolvedChange(solved=solved, different=different, first=tuple(map(asked_name, first)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildForecast:
-    """environment: its name. generation: the number of the one that is in use. asked: None where that cannot be told.
+    """environment: its name. generation: of the one that is in use, 0 for none. asked: None where that cannot be told.
 
     locked: the difference in versions, where a lock says what will be built. kernels, others: programs that run from the present
     generation. disk: bytes that it takes, 0 where that is not known. free: bytes; None where nobody could tell.
+    solved: what the manager said that it would install, where it was asked. unsolved: why it could not be asked.
     """
 
     environment: str
@@ -59,12 +118,16 @@ class BuildForecast:
     others: int = 0
     disk: int = 0
     free: int | None = None
+    solved: SolvedChange | None = None
+    unsolved: str = ""
 
     @property
     def says(self) -> tuple[str, ...]:
         """As sentences."""
-        change = self.locked or (asked_words(self.asked) if self.asked else "")
-        told = (f"{self.environment}: {change}" if change else "", self._running(), self._cost())
+        asked = asked_words(self.asked) if self.asked else ""
+        change = self.solved.versions if self.solved else self.locked or asked
+        told = (f"{self.environment}: {change}" if change else "", self.unsolved, self.solved.rest if self.solved else "",
+                self._running(), self.solved.downloads if self.solved else "", self._cost())  # fmt: skip
         return tuple(filter(None, told))
 
     @property
@@ -75,6 +138,7 @@ class BuildForecast:
             "asked": asdict(self.asked) if self.asked else None, "locked": self.locked or None,
             "kernels": self.kernels, "other_programs": self.others,
             "disk": {"estimate": self.disk or None, "free": self.free},
+            **({"solved": self.solved.told} if self.solved else {}),
         }  # fmt: skip
 
     def _running(self) -> str:

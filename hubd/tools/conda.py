@@ -11,6 +11,7 @@ from typing import Any
 
 from hubd.errors import DISK_FULL, HubdError, disk_full, last_line
 from hubd.tools.lock import CondaPackage, Lock
+from hubd.tools.solved import Solved
 from hubd.words import named
 
 Argv = tuple[str, ...]
@@ -44,6 +45,33 @@ def create(program: Path, prefix: Path, packages: Iterable[str], channels: Itera
     chosen = [word for channel in channels for word in ("--channel", channel)]
     return (str(program), "create", "--json", "--yes", "--override-channels", *chosen,
             "--prefix", str(prefix), *(spec for spec in packages))  # fmt: skip
+
+
+def preview(order: Argv) -> Argv:
+    """Tell what an order to install would put there. conda's `create` wants nothing to be at the prefix then."""
+    return (*order[:2], "--dry-run", *order[2:])
+
+
+def previewed(output: str) -> Solved | None:
+    """What `preview` told; None where it told nothing.
+
+    All packages come in short, without addresses; those that would be fetched come once more, with all that the channel says.
+    """
+    actions = _json_in(output).get("actions")
+    if not isinstance(actions, Mapping):
+        return None
+    link, fetch = ([each for each in actions.get(key) or () if isinstance(each, Mapping)] for key in ("LINK", "FETCH"))
+    sizes = [each.get("size") for each in fetch]
+    known = [size for size in sizes if isinstance(size, int)]
+    found = tuple(CondaPackage(str(each.get("name")), str(each.get("version")), _build(each), "") for each in link)
+    return Solved(
+        lock=Lock(manager="conda", platform=platform(), conda=found), downloads=len(fetch),
+        size=sum(known) if len(known) == len(sizes) else None,
+    )  # fmt: skip
+
+
+def _build(said: Mapping[str, Any]) -> str:
+    return str(said.get("build_string") or said.get("build") or "")
 
 
 def create_locked(program: Path, prefix: Path, explicit: Path) -> Argv:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from hubd.tools.lock import Lock
 from hubd.words import plain
@@ -73,6 +74,20 @@ def difference(before: Lock, after: Lock) -> Difference:
         removed=tuple(sorted(old[key] for key in old.keys() - new.keys())),
         changed=tuple(Change(old[key], new[key]) for key in both if old[key] != new[key]),
     )
+
+
+def as_values(found: Difference) -> dict[str, Any]:
+    """Package by package, as JSON values."""
+    return {
+        "added": [asdict(each) for each in found.added],
+        "removed": [asdict(each) for each in found.removed],
+        "changed": [{"name": each.after.name, "source": each.after.source, "before": _version(each.before),
+                     "after": _version(each.after)} for each in found.changed],
+    }  # fmt: skip
+
+
+def _version(package: Package) -> dict[str, str]:
+    return {"version": package.version, "build": package.build}
 
 
 def in_short(found: Difference, first: Collection[str] = ()) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError, last_line
-from hubd.tools.conda import no_such_channel
-from hubd.tools.lock import CondaPackage
+from hubd.tools.conda import no_such_channel, platform
+from hubd.tools.lock import CondaPackage, Lock
+from hubd.tools.solved import Solved
 
 Argv = tuple[str, ...]
 
@@ -37,9 +38,13 @@ def drive(python: Path) -> Argv:
 
 
 def order(
-    prefix: Path, cache: Path, *, specs: Iterable[str] = (), channels: Iterable[str] = (), packages: Iterable[CondaPackage] = ()
-) -> bytes:
-    """What the child is to do: solve `specs` in `channels` and install that, or install exactly `packages`."""
+    prefix: Path, cache: Path, *, specs: Iterable[str] = (), channels: Iterable[str] = (),
+    packages: Iterable[CondaPackage] = (), only_solve: bool = False,
+) -> bytes:  # fmt: skip
+    """What the child is to do: solve `specs` in `channels` and install that, or install exactly `packages`.
+
+    only_solve: it tells what it would install, and installs nothing.
+    """
     said = {
         "prefix": str(prefix),
         "cache": str(cache),
@@ -47,7 +52,7 @@ def order(
         "channels": [channel_address(channel) for channel in channels],
         "packages": [[package.url, package.sha256] for package in packages],
     }
-    return json.dumps(said).encode()
+    return json.dumps({**said, "only_solve": True} if only_solve else said).encode()
 
 
 def channel_address(channel: str) -> str:
@@ -66,8 +71,22 @@ def answer(line: str) -> dict[str, Any]:
 
 def installed(lines: Sequence[str]) -> tuple[CondaPackage, ...] | None:
     """The packages that the child installed, by its last word; None where it did not come to that."""
-    said = next((found["installed"] for line in reversed(lines) if "installed" in (found := answer(line))), None)
-    return None if said is None else tuple(CondaPackage(*package) for package in said)
+    said = _last_word(lines, "installed")
+    return tuple(CondaPackage(*package) for package in said["installed"]) if said else None
+
+
+def solved(lines: Sequence[str]) -> Solved | None:
+    """What the child would install, by its last word; None where it did not come to that."""
+    said = _last_word(lines, "solved")
+    if not said:
+        return None
+    found = tuple(CondaPackage(*package) for package in said["solved"])
+    lock = Lock(manager="rattler", platform=platform(), conda=found)
+    return Solved(lock=lock, downloads=said["downloads"], size=said["size"])
+
+
+def _last_word(lines: Sequence[str], key: str) -> dict[str, Any]:
+    return next((found for line in reversed(lines) if key in (found := answer(line))), {})
 
 
 def failure(out: str, err: str, *, code: int) -> HubdError:

@@ -20,9 +20,10 @@ _CHANGE = re.compile(r"^ (?P<sign>[+-]) (?P<pin>(?P<name>[^\s=]+)==\S+)(?: \(fro
 _CONDA_STYLE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+(?:\[[^\]]*\])?)\s*=\s*(?P<version>[0-9][A-Za-z0-9.]*)(?P<exact>\*?)$")
 
 
-def make(uv: Path, prefix: Path, python: str) -> Argv:
-    """Make an empty environment in a folder that is there already."""
-    return (str(uv), "venv", "--allow-existing", "--no-project", "--python", python or SYSTEM_PYTHON, str(prefix))
+def make(uv: Path, prefix: Path, python: str, *, fetch: bool = True) -> Argv:
+    """Make an empty environment in a folder that is there already. fetch: whether a Python that is not there is downloaded."""
+    only = () if fetch else ("--no-python-downloads",)
+    return (str(uv), "venv", "--allow-existing", "--no-project", *only, "--python", python or SYSTEM_PYTHON, str(prefix))
 
 
 def preview(uv: Path, prefix: Path, requirements: Path) -> Argv:
@@ -48,6 +49,20 @@ def install_locked(uv: Path, prefix: Path, requirements: Path, *, hashed: bool =
     strict = ("--require-hashes",) if hashed else ()
     return (str(uv), "pip", "install", "--python", _python(prefix), *_OWN, "--compile-bytecode",
             "--no-deps", *strict, "--requirement", str(requirements))  # fmt: skip
+
+
+def preview_locked(uv: Path, prefix: Path, requirements: Path, *, hashed: bool = True) -> Argv:
+    """Tell what `install_locked` would do."""
+    return (*install_locked(uv, prefix, requirements, hashed=hashed), "--dry-run")
+
+
+_DOWNLOADS = re.compile(r"^Would download ([0-9]+) packages?$", re.MULTILINE)
+
+
+def downloads(output: str) -> int:
+    """How many packages an installation would fetch, by its preview; 0 where it says nothing of them."""
+    found = _DOWNLOADS.search(output)
+    return int(found[1]) if found else 0
 
 
 def prune(uv: Path) -> Argv:

@@ -1,11 +1,11 @@
 """A stand-in for conda where the real one cannot be had: its command line and JSON, with py-rattler doing the real work.
 
 Solves, downloads and links for real. Keeps the ugly parts of conda 26.7 that programs driving it stumble over: `create`
-deletes what is at the prefix, says nothing after an explicit file even with --json, a failed link is a CondaMultiError
-without a message of its own, a malformed version is a traceback. Its cache is believed whatever is in it; two that fill a
-cold one at a time poison it, and the second has its JSON on standard error and exit code 0. Of several caches it fills the first
-that it may write to, and takes what is unpacked in the others. Asked to end, it rolls back;
-killed, it leaves all as it is. The installer puts it at PREFIX/bin/conda.
+deletes what is at the prefix, and with --dry-run refuses an environment that is there; it says nothing after an explicit file
+even with --json, a failed link is a CondaMultiError without a message of its own, a malformed version is a traceback. Its
+cache is believed whatever is in it; two that fill a cold one at a time poison it, and the second has its JSON on standard
+error and exit code 0. Of several caches it fills the first that it may write to, and takes what is unpacked in the others.
+Asked to end, it rolls back; killed, it leaves all as it is. The installer puts it at PREFIX/bin/conda.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ def change(options: argparse.Namespace) -> Result:
     specs, urls = read_files(options.file)
     specs += options.rest
     if options.command == "create":
+        if options.dry_run and (prefix / "conda-meta/history").exists():
+            raise CondaError("CondaValueError", "Cannot `create --dry-run` with an existing conda environment")
         if not options.dry_run:
             shutil.rmtree(prefix, ignore_errors=True)  # with whatever somebody kept in there
     else:

@@ -101,6 +101,7 @@ def fetched(record: rattler.RepoDataRecord) -> dict[str, object]:
         "url": record.url,
         "sha256": digest,
         "fn": record.file_name,
+        "size": record.size,
     }
 
 

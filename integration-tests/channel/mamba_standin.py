@@ -151,8 +151,10 @@ def change(options: argparse.Namespace, log: Log) -> dict[str, object]:
     check_prefix(options, log)
     log("info", "Using OpenSSL backend")
     records = records_of(options)
-    told: dict[str, object] = {"success": True, "prefix": str(prefix), "dry_run": False}
+    told: dict[str, object] = {"success": True, "prefix": str(prefix), "dry_run": options.dry_run}
     told["actions"] = {"PREFIX": str(prefix), "LINK": [short(record) for record in records]}
+    if options.dry_run:
+        return told
     (prefix / "conda-meta").mkdir(parents=True, exist_ok=True)
     (prefix / "conda-meta/history").touch()
     try:
@@ -177,7 +179,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("create", "install", "clean"):
         one = commands.add_parser(command, allow_abbrev=False)
-        for name in ("json", "override-channels", "all", "packages", "tarballs", "no-rc"):
+        for name in ("json", "override-channels", "all", "packages", "tarballs", "no-rc", "dry-run"):
             one.add_argument(f"--{name}", action="store_true")
         one.add_argument("-y", "--yes", action="store_true")
         one.add_argument("--log-level", choices=LEVELS)
