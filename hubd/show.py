@@ -45,6 +45,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         for step in change["steps"]:
             yield f"  {sign} {step}"
         yield from (f"      {words}" for words in change.get("tells", ()))
+        yield from (f"      {words}" for words in (error_lines(change["error"]) if change.get("error") else ()))
         if change["touches"]:
             yield f"      touches: {change['touches']}"
     for waiting in plan["waiting"]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,25 @@ class Site:
     @property
     def channels(self) -> list[str]:
         return [f"{self.web.url}/{name}" for name in ("real", MADE) if (self.web.folder / name).exists()]
+
+    def foretold(self, text: str, name: str) -> dict[str, Any]:
+        """What `hubd plan --solve` says of a build that this config asks for; looks that it changes nothing."""
+        self.machine.run(("systemctl", "stop", "hubd"))  # it would begin to build
+        self.machine.write(CONFIG, text, mode=0o640)
+        before = self._there()
+        done = self.machine.hubd("plan", "--solve", "--json", check=False)
+        assert "Traceback" not in done.out + done.err, done
+        assert self._there() == before, done
+        self.machine.run(("systemctl", "start", "hubd"))
+        change = next(each for each in json.loads(done.out)["changes"] if each["id"] == f"environment:{name}")
+        return {**change, "code": done.code}
+
+    def _there(self) -> str:
+        """What there is of environments and of jobs."""
+        return self.machine.shell(
+            "find /opt/hub/envs /opt/hub/state/jobs /opt/hub/state/reports -maxdepth 2 -not -name solves.lock"
+            " -not -path '*/.cache/*' -printf '%p %i %U %m\\n' | sort; systemctl list-units --all --no-legend 'hubd-job-solve*'"
+        ).out
 
     def apply(self, text: str) -> str:
         """Put the config in place, follow the builds to their end, and give what was said."""

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,13 @@ def lock_of(site: Site, name: str) -> str:
 
 def test_a_pip_part_comes_on_top_and_is_in_the_lock(site: Site) -> None:
     added = environment("both", "python=3.11, ipykernel") + "    pip: [cowsay==6.1]\n"
+    if not site.machine.path("/opt/hub/conda/bin/conda").exists():  # where this test runs alone
+        site.apply(site.config(environment("first", "python=3.11, ipykernel")))
+    foretold = site.foretold(site.config(added), "both")
+    assert "its pip part (cowsay==6.1) is solved only when it is built" in foretold["tells"], foretold
     said = site.apply(site.config(added))
     assert said.startswith("0 "), said
+    same_as_foretold(site, "both", foretold)
     assert site.run("import cowsay; print(cowsay.__version__)", "both") == "6.1\n"
     lock = lock_of(site, "both")
     assert re.search(r"^  - 'cowsay==6\.1( --hash=sha256:[0-9a-f]{64})+'$", lock, re.MULTILINE), lock
@@ -79,6 +85,17 @@ def test_a_pip_part_comes_on_top_and_is_in_the_lock(site: Site) -> None:
     told = site.trouble("environment:both")
     assert "the pip part cannot be installed" in told, told
     assert "there-is-none-such-4711" in told, told
+
+
+def same_as_foretold(site: Site, name: str, change: dict[str, Any]) -> None:
+    """A first build has exactly the packages that its plan told."""
+    assert change["code"] == 0 and change["error"] is None, change
+    conda = re.findall(r"^  - '\S+/(\S+?)\.conda#", lock_of(site, name), re.MULTILINE)
+    solved = change["forecast"]["solved"]
+    pins = [] if solved["unsolved"] else re.findall(r"^  - '(\S+==[^ ']+)", lock_of(site, name), re.MULTILINE)
+    told = [each for each in solved["added"] if each["source"] != "python"]
+    words = {"conda": "{name}-{version}-{build}", "PyPI": "{name}=={version}"}
+    assert sorted(words[each["source"]].format(**each) for each in told) == sorted([*conda, *pins]) != [], change
 
 
 def locked(name: str, manager: str, place: str = "") -> str:
@@ -278,7 +295,9 @@ def du(site: Site, *names: str) -> int:
 def test_uv_builds_a_lock_again_and_a_frozen_one_never(site: Site) -> None:
     machine = site.machine
     added = environment("pinned", "ipykernel, cowsay=6.1", "uv")
+    foretold = site.foretold(site.config(added), "pinned")
     assert site.apply(site.config(added)).startswith("0 ")
+    same_as_foretold(site, "pinned", foretold)
     lock = lock_of(site, "pinned")
     assert re.search(r"^  - 'cowsay==6\.1( --hash=sha256:[0-9a-f]{64})+'$", lock, re.MULTILINE), lock
     machine.run(("mkdir", "-p", "/opt/hub/environments"))
@@ -295,8 +314,11 @@ def test_uv_builds_a_lock_again_and_a_frozen_one_never(site: Site) -> None:
 
 def test_environment_by_rattler_needs_no_conda(site: Site) -> None:
     site.machine.run(("rm", "-rf", "/opt/hub/conda"))
-    said = site.apply(site.config(environment("second", "python=3.11, ipykernel, numpy", "rattler")))
+    added = environment("second", "python=3.11, ipykernel, numpy", "rattler")
+    foretold = site.foretold(site.config(added), "second")
+    said = site.apply(site.config(added))
     assert said.startswith("0 "), said
+    same_as_foretold(site, "second", foretold)
     found = site.run("import sys, numpy; print(sys.prefix, numpy.arange(4).sum(), numpy.__cached__)", "second")
     prefix, total, compiled = found.split()
     assert prefix.startswith("/opt/hub/envs/second/") and total == "6", found

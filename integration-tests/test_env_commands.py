@@ -73,7 +73,7 @@ def test_two_generations_are_compared_by_everybody(hub_machine: HubMachine, serv
 def test_a_plan_tells_what_a_build_brings(hub_machine: HubMachine, server: Server) -> None:
     kernel = server.start_kernel(KERNEL)
     kernel.run(WHERE)
-    hub_machine.run(("systemctl", "stop", "hubd"))  # it would begin to build
+    hub_machine.hubd("config", "set", "daemon.settle", "5min")  # it would begin to build
     hub_machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "cowsay")
     began = time.monotonic()
     plan = json.loads(hub_machine.hubd("plan", "--json").out)
@@ -85,10 +85,43 @@ def test_a_plan_tells_what_a_build_brings(hub_machine: HubMachine, server: Serve
     assert disk.startswith("about ") and disk.endswith(" are free"), change
     forecast = change["forecast"]
     assert forecast["kernels"] == 1 and 10**6 < forecast["disk"]["estimate"] < forecast["disk"]["free"], forecast
+    assert hub_machine.hubd("plan").out.endswith("\nVersions: hubd plan --solve\n")
+    solved_by_the_daemon(hub_machine)
     hub_machine.hubd("config", "remove-item", f"environments.{KERNEL}.packages", "cowsay")
-    hub_machine.run(("systemctl", "start", "hubd"))
+    hub_machine.hubd("config", "unset", "daemon.settle")
+    hub_machine.run(("systemctl", "restart", "hubd"))
     hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")
     kernel.stop()
+
+
+# What there is of solves.
+SOLVES = "systemctl list-units --all --no-legend 'hubd-job-solve*'; find /opt/hub/state -name 'solve-*'"
+
+
+def solved_by_the_daemon(machine: HubMachine) -> None:
+    """Versions before the build: for an admin, for two at once, for one who leaves, and where there is no such package."""
+    began = time.monotonic()
+    other = machine.popen(("sh", "-c", "hubd plan --solve > /tmp/other 2>&1"))
+    plan = json.loads(machine.hubd("plan", "--solve", "--json", user="ada").out)
+    assert other.wait(60) == 0
+    print(f"two plan --solve: {time.monotonic() - began:.2f} s with the start of the command in the machine")
+    said = machine.read("/tmp/other")
+    assert f"solving {KERNEL} with uv" in said and f"{KERNEL}: +1" in said, said
+    change = next(each for each in plan["changes"] if each["id"] == f"environment:{KERNEL}")
+    assert change["tells"][0] == f"{KERNEL}: +1", change
+    assert [each["name"] for each in change["forecast"]["solved"]["added"]] == ["cowsay"], change
+    assert change["forecast"]["solved"]["download"]["packages"] >= 1, change
+    # Who leaves while it waits for the package cache, as it does beside a build.
+    cache = "flock /opt/hub/envs/.cache/build.lock"
+    left = machine.shell(f"{cache} timeout --preserve-status -s INT 3 hubd plan --solve 2>&1 || echo $?").out
+    assert "waiting for another build" in left and left.endswith("interrupted\n130\n"), left
+    machine.wait_until(lambda: machine.shell(SOLVES).out == "", "the solve to be ended and cleared away")
+    machine.hubd("config", "add-item", f"environments.{KERNEL}.packages", "hubd-there-is-none-such")
+    refused = machine.hubd("plan", "--solve", check=False)
+    assert refused.code == 1 and f"✗ {KERNEL} cannot be solved: " in refused.out, refused
+    assert "hubd-there-is-none-such" in refused.out.partition("because")[2], refused
+    machine.hubd("config", "remove-item", f"environments.{KERNEL}.packages", "hubd-there-is-none-such")
+    assert machine.shell(SOLVES).out == ""
 
 
 def test_two_who_roll_back_at_once_mean_the_same(hub_machine: HubMachine, server: Server) -> None:

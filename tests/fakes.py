@@ -126,6 +126,10 @@ class FakeInit:
         self.did.append(("stop", name))
         self.units.pop(name, None)
 
+    def clear(self, name: str) -> None:
+        self.stop(name)
+        self.did.append(("clear", name))
+
     def run(self, program: Program) -> None:
         self.did.append(("run", program.name))
         if program.name in self.broken:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeHost, HubApi
@@ -37,7 +38,7 @@ environments:
 class Machine:
     """host: the fake. slow: jobs do not end by themselves. people, groups: what the hub's API tells.
 
-    cleaned: hears of each package cache that a job cleans.
+    cleaned: hears of each package cache that a job cleans. solved: does the work of a job that only solves.
     """
 
     def __init__(self, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +47,7 @@ class Machine:
         self.groups: dict[str, set[str]] = {}
         self.events: list[Event] = []
         self.cleaned: Callable[[Path], object] = lambda cache: None
+        self.solved: Callable[[dict[str, Any]], object] = lambda spec: None
         self._next = {True: 100, False: 1000}
         for name in ("SUDOERS", "COMMAND", "ENV_COMMAND"):
             path = host.layout.prefix.parent / "etc" / name.lower()
@@ -99,6 +101,10 @@ class Machine:
             self.cleaned(Path(spec["cache"]))
             result_path(self.layout, spec["job"]).write_text(json.dumps({"state": "done"}))
             self.host.init.units.pop(program.name)
+            return
+        if spec["do"] == "solve":
+            self.solved(spec)
+            self.host.init.units.pop(program.name, None)
             return
         programs = Path(spec["prefix"]) / "bin"
         programs.mkdir(exist_ok=True)

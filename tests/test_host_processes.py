@@ -64,6 +64,14 @@ def test_a_life(init: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert init.definition(NAME) is None
 
 
+def test_of_what_was_cleared_nothing_is_left(init: Processes, tmp_path: Path) -> None:
+    init.run(sleeper())
+    assert os.listdir(tmp_path / "units")
+    init.clear(NAME)
+    assert (init.state(NAME).active, os.listdir(tmp_path / "units")) == ("inactive", [])
+    init.clear(NAME)
+
+
 def test_a_new_supervisor_takes_over_what_runs(init: Processes, tmp_path: Path) -> None:
     init.define(sleeper())
     init.start(NAME)

@@ -137,6 +137,12 @@ def test_a_transient_unit_replaces_a_failed_one(init: Systemd, commands: FakeCom
     assert [argv[0] for argv in commands.ran] == ["systemctl", "systemd-run"]
 
 
+def test_how_a_transient_unit_ended_is_forgotten(init: Systemd, commands: FakeCommands) -> None:
+    commands.answers["systemctl", "reset-failed"] = 1  # it ended well, and systemd knows no such unit
+    init.clear(NAME)
+    assert verbs(commands) == ["stop", "reset-failed"]
+
+
 def test_a_transient_unit_that_cannot_begin_is_told_with_what_its_log_says(init: Systemd, commands: FakeCommands) -> None:
     def refused(argv: tuple[str, ...]) -> str:
         raise CommandFailed(argv, code=1, output="")

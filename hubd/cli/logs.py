@@ -48,7 +48,7 @@ def logs(ctx: click.Context, *, whose: str, lines: int, follow: bool) -> None:
     init = local_host(layout).init
     unit = unit_of(whose, declared(layout), init)
     if follow:
-        with _ended_by_signals(), contextlib.closing(init.follow(unit, lines=lines)) as coming:
+        with ended_by_signals(), contextlib.closing(init.follow(unit, lines=lines)) as coming:
             for line in coming:
                 click.echo(line)
         return
@@ -61,7 +61,7 @@ def logs(ctx: click.Context, *, whose: str, lines: int, follow: bool) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """A signal ends the command like Ctrl-C does, so that the program it reads from is ended with it."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -19,20 +19,31 @@ from hubd.show import event_line, plan_lines, summary_lines
 
 if TYPE_CHECKING:
     from hubd.daemon.passes import Ended
+    from hubd.flow.values import Pass
+    from hubd.host import Host
 
 
 @click.command()
+@click.option("--solve", is_flag=True, help="Ask what each build would install, and tell which versions change.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 when there is something to do.")
 @click.pass_context
-def plan(ctx: click.Context, *, as_json: bool, detailed_exitcode: bool) -> None:
-    """Show what would change, in plain words, and whom it touches. Changes nothing."""
-    found = _plan(ctx.obj.layout)
+def plan(ctx: click.Context, *, solve: bool, as_json: bool, detailed_exitcode: bool) -> None:
+    """Show what would change, in plain words, and whom it touches. Changes nothing.
+
+    With --solve conda, rattler or uv is asked what each build would install, and installs nothing. That takes a while, which no
+    pass waits for. Where one of them cannot solve it, the exit code is 1.
+    """
+    found = _plan(ctx.obj.layout, solve=solve, hear=(lambda event: None) if as_json else Progress(err=True).hear)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
         for line in plan_lines(found):
             click.echo(line)
+        if not solve and any(map(_has_open_versions, found["changes"])):
+            click.echo("Versions: hubd plan --solve")
+    if solve and any(change.get("error") for change in found["changes"]):
+        ctx.exit(ExitCode.FAILED)
     if detailed_exitcode and found["changes"]:
         ctx.exit(ExitCode.CHANGES)
 
@@ -63,10 +74,11 @@ def apply(ctx: click.Context, *, yes: bool, wait: bool, no_lock_wait: bool, as_j
 
 
 class Progress:
-    """Prints what happens as it happens; a job's phase once, not each second."""
+    """Prints what happens as it happens; a job's phase once, not each second. err: on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, err: bool = False) -> None:
         self._last: dict[str, str] = {}
+        self._err = err
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """One event."""
@@ -74,12 +86,18 @@ class Progress:
         if line and self._last.get(event["id"]) != line:
             self._last[event["id"]] = line
             with contextlib.suppress(OSError):  # nobody reads it: no reason to leave the pass half done
-                click.echo(line)
+                click.echo(line, err=self._err)
 
 
-def _plan(layout: Layout) -> dict[str, Any]:
+def _has_open_versions(change: Mapping[str, Any]) -> bool:
+    """Whether a change is a build of which nothing tells yet how it differs from the present one."""
+    forecast = change.get("forecast") or {}
+    return "locked" in forecast and not forecast["locked"]
+
+
+def _plan(layout: Layout, *, solve: bool = False, hear: Callable[[Mapping[str, Any]], None] | None = None) -> dict[str, Any]:
     if daemon_answers(layout):
-        code, found = talk(layout, {"do": "plan"})
+        code, found = talk(layout, {"do": "plan", "solve": solve}, hear)
         if "error" in found:
             for line in summary_lines(found):
                 click.echo(line, err=True)
@@ -89,7 +107,24 @@ def _plan(layout: Layout) -> dict[str, Any]:
     from hubd.host import local_host
     from hubd.show import plan_json
 
-    return plan_json(reconcile(local_host(layout), act=False, tell=lambda event: None))
+    host = local_host(layout)
+    made = reconcile(host, act=False, tell=lambda event: None)
+    return plan_json(_solved_here(host, made, hear or (lambda event: None)) if solve else made)
+
+
+def _solved_here(host: Host, made: Pass, hear: Callable[[Mapping[str, Any]], None]) -> Pass:
+    from hubd.cli.logs import ended_by_signals
+    from hubd.flow.solving import solved
+
+    with ended_by_signals(), contextlib.closing(solved(host, made)) as work:
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as ended:
+                whole: Pass = ended.value
+                return whole
+            if event:
+                hear(asdict(event))
 
 
 def _apply_here(

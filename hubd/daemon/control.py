@@ -5,10 +5,11 @@ What is seldom asked for is imported when it is: the daemon rests in little memo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from hubd.config.problems import ConfigInvalid
 from hubd.daemon.passes import Ended, Passes, together
@@ -29,6 +30,8 @@ log = logging.getLogger("hubd")
 ASKED = "asked by the command line"
 # Said now and then where there is nothing else to say: whoever has left is noticed, and takes nobody's place.
 ALIVE: Message = {"alive": True}
+
+_Result = TypeVar("_Result")
 
 Wait = Callable[[tuple[str, ...]], bool]
 """Whether to wait for the jobs with these names."""
@@ -70,7 +73,12 @@ class Control:
             raise HubdError(f"{peer.name} may not ask hubd", why=f"only root and the group {ADMINS_GROUP} may", fix="Use sudo.")
 
     def _plan(self, request: Message) -> Iterator[Message]:
-        found = reconcile(self._make_host(), act=False, tell=lambda event: None)
+        host = self._make_host()
+        found = reconcile(host, act=False, tell=lambda event: None)
+        if request.get("solve"):
+            from hubd.flow import solving
+
+            found = yield from _following(solving.solved(host, found))
         yield _done(ExitCode.DONE, plan_json(found))
 
     def _apply(self, request: Message) -> Iterator[Message]:
@@ -118,13 +126,8 @@ class Control:
     def _clear(self, request: Message) -> Iterator[Message]:
         from hubd.flow import clearing
 
-        work = clearing.clear(self._make_host(), act=bool(request.get("act")))
-        while True:
-            try:
-                yield {"event": asdict(next(work))}
-            except StopIteration as ended:
-                yield _done(*clearing.came_out(ended.value))
-                return
+        told = yield from _following(clearing.clear(self._make_host(), act=bool(request.get("act"))))
+        yield _done(*clearing.came_out(told))
 
     def _pass(self, reason: str, wait: Wait = lambda running: False) -> Generator[Message, None, Ended]:
         """Ask for a pass and tell what happens in it, and in those after it for as long as `wait` says so of its jobs."""
@@ -177,6 +180,18 @@ class Control:
                     yield ALIVE
                 else:
                     yield {"event": asdict(message)} if isinstance(message, Event) else {"ended": dict(message.summary)}
+
+
+def _following(work: Generator[Event | None, None, _Result]) -> Generator[Message, None, _Result]:
+    """Pass on what happens in a piece of work, and give what it came to. It is closed when the one who asked has left."""
+    with contextlib.closing(work):
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as ended:
+                result: _Result = ended.value
+                return result
+            yield {"event": asdict(event)} if event else ALIVE
 
 
 def _done(code: ExitCode, value: dict[str, Any]) -> Message:

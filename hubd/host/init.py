@@ -89,6 +89,9 @@ class Init(Protocol):
     def stop(self, name: str) -> None:
         """Stop a unit; it is fine when it does not run."""
 
+    def clear(self, name: str) -> None:
+        """Stop a unit that is not defined anywhere, and forget how it ended."""
+
     def run(self, program: Program) -> None:
         """Start a program that is not defined anywhere: a job or a person's server."""
 

@@ -104,6 +104,10 @@ class Processes:
         _end_marked(self._mark(name))
         files.remove(self._folder / f"{name}.pid")
 
+    def clear(self, name: str) -> None:
+        self.stop(name)
+        files.remove(self._folder / f"{name}.log")
+
     def run(self, program: Program) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.state(program.name).is_active:

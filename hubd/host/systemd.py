@@ -94,6 +94,10 @@ class Systemd:
     def stop(self, name: str) -> None:
         self._change(systemctl.control("stop", name), check=False)
 
+    def clear(self, name: str) -> None:
+        self.stop(name)
+        self._change(systemctl.control("reset-failed", name), check=False)
+
     def run(self, program: Program) -> None:
         # A unit of that name that failed stays loaded and would refuse its successor.
         self._change(systemctl.control("reset-failed", program.name), check=False)

@@ -15,6 +15,7 @@ from hubd.resources.group import Group, Members
 from hubd.resources.link import Link
 from hubd.resources.package import Packages
 from hubd.resources.reports import Reports
+from hubd.resources.solving import LeftSolves
 from hubd.resources.unit import Unit
 from hubd.tools.program import Program
 
@@ -40,6 +41,7 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     yield Group(group=USERS_GROUP)
     yield ClosedFile(path=layout.config_file, group=ADMINS_GROUP, needs=(f"group:{ADMINS_GROUP}",))
     yield from _folders(layout)
+    yield LeftSolves(needs=(f"directory:{layout.reports}", f"directory:{layout.jobs}"))
     yield Reports(needs=(f"directory:{layout.reports}", f"directory:{layout.jobs}"))
     yield Packages(label="base", packages=("sudo",))
     yield File(path=SUDOERS, content=SUDO_RULE.encode(), mode=0o440, meaning="sudo for admins", needs=("packages:base",))

@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files
@@ -16,12 +17,13 @@ from hubd.layout import Layout
 from hubd.resources.base import Forecast, Memo, Progress, Resource, Step
 from hubd.resources.generation import MARK, Asked, Generation, Generations, remover
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
-from hubd.resources.saved_lock import difference_from
+from hubd.resources.saved_lock import difference_from, saved_lock
 from hubd.tools import git
-from hubd.tools.build_forecast import BuildForecast, asked_change
+from hubd.tools.build_forecast import BuildForecast, asked_change, solved_change
 from hubd.tools.job_limits import USUAL, JobLimits
 from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
 from hubd.tools.notebook import Notebook
+from hubd.tools.solved import Solved
 
 NOTHING = Notebook("")
 NOBODY = Running()
@@ -156,17 +158,32 @@ class Environment(Resource):
         )  # fmt: skip
 
     def forecast(self, seen: SeenEnvironment) -> Forecast | None:
+        if seen.present is None:
+            return None
+        told = self._foretold(seen)
+        return Forecast(told.says, told.told)
+
+    def forecast_solved(self, host: Host, solved: Solved | None, *, unsolved: str = "") -> Forecast:
+        """The forecast of a build that was solved beforehand, of a first one, too. unsolved: why that could not be."""
+        seen = self._with_present(host, SeenEnvironment(SeenJob()))
+        before = None
+        with contextlib.suppress(HubdError):
+            before = saved_lock(seen.present) if seen.present else None
+        change = solved_change(before, solved, first=(*self.packages, *self.pip)) if solved else None
+        told = replace(self._foretold(seen), solved=change, unsolved=unsolved)
+        return Forecast(told.says, told.told)
+
+    def _foretold(self, seen: SeenEnvironment) -> BuildForecast:
         present = seen.present
         if present is None:
-            return None
+            return BuildForecast(environment=self.environment, generation=0)
         # What a lock, a file behind an address or a locked list asks for is not written here.
         known = present.packages is not None and not self.source and self.requirements is None
-        told = BuildForecast(
+        return BuildForecast(
             environment=self.environment, generation=present.number,
             asked=asked_change(present.packages or (), (*self.packages, *self.pip)) if known else None, locked=seen.locked,
             kernels=seen.running.kernels, others=seen.running.others, disk=present.size, free=seen.free,
         )  # fmt: skip
-        return Forecast(told.says, told.told)
 
     def steps(self, seen: SeenEnvironment) -> tuple[Step, ...]:
         if not self._is_to_begin(seen):
@@ -195,21 +212,33 @@ class Environment(Resource):
         # A label means that the folder is shared with other things.
         return None if memo["label"] else NoEnvironment(folder=Path(memo["folder"]))
 
+    def known_lock(self) -> str:
+        """The lock that a build would be made from, as far as it is on this machine; empty where it is solved anew."""
+        kept = self._kept()
+        return kept or (self.source.text if self.source and self.source.kind == "lock" else "")
+
+    def solve(self, host: Host, job: str) -> None:
+        """Start a job that asks the manager what a build would install. It makes no generation."""
+        start_job(host, job, {**self._order(host), "do": "solve"}, cache=self.cache, writable=(), limits=self.limits)
+
     def _start(self, host: Host) -> None:
         number = self.generations.next()
         prefix = self.generations.path(number)
         # What a killed build left; as root, because a build ends with taking itself the right to write.
         files.clear(prefix)
-        # Interpreters that uv fetches, one folder for each cache and for the same reason.
-        pythons = host.layout.envs / f".pythons-{self.cache}"
-        kept, shared = self._kept(), self._shared(host.layout)
+        shared = self._shared(host.layout)
+        order = {**self._order(host), "do": "environment", "number": number, "prefix": str(prefix), "mark": MARK,
+                 "share_into": "".join(map(str, shared))}  # fmt: skip
+        writable = (prefix, Path(order["pythons"]), *shared)
+        start_job(host, self.job, order, cache=self.cache, writable=writable, limits=self.limits)
+
+    def _order(self, host: Host) -> dict[str, Any]:
+        """What is asked for, for the job."""
+        kept = self._kept()
         source = None if kept else self.source
-        spec = {
-            "do": "environment",
+        return {
             "environment": self.environment,
             "digest": self.digest,
-            "number": number,
-            "prefix": str(prefix),
             "manager": self.manager,
             "packages": list(self.packages),
             "pip": list(self.pip),
@@ -220,17 +249,15 @@ class Environment(Resource):
             "channels": list(self.channels),
             "conda": str(self.conda or ""),
             "uv": str(host.layout.hub / "bin/uv"),
-            "pythons": str(pythons),
+            # Interpreters that uv fetches, one folder for each cache and for the same reason.
+            "pythons": str(host.layout.envs / f".pythons-{self.cache}"),
             "smoke": self.smoke,
             "notebook": self.notebook.path,
             # Its cells and not its path: the account that builds need not be able to read it.
             "cells": [{"source": cell.source, "tags": cell.tags} for cell in self.notebook.cells],
             "smoke_time": self.smoke_time,
             "drop": list(self.drop),
-            "mark": MARK,
-            "share_into": "".join(map(str, shared)),
         }
-        start_job(host, self.job, spec, cache=self.cache, writable=(prefix, pythons, *shared), limits=self.limits)
 
     def _shared(self, layout: Layout) -> tuple[Path, ...]:
         """The folder in which people's conda finds the packages of this build; none where it has no use for these."""

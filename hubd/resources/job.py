@@ -52,6 +52,9 @@ SANDBOX = (
 # Jobs are started one after the other, and none while reports are cleared away.
 LANE = "jobs"
 
+# What the names of jobs begin with that make nothing: whoever asked for one waits for it, and clears it away.
+SOLVES = "solve-"
+
 # How systemd calls the end of a job that met one of its limits.
 OVERRUNS = {"timeout": took_too_long, "oom-kill": ran_out_of_memory}
 
@@ -173,7 +176,7 @@ def forget_failures(host: Host, only: str = "") -> None:
     """Let jobs that failed or were killed be tried again at the next pass: somebody asks for it. only: this one."""
     # By what hubd itself started, and not by what lies among the reports.
     for job in orders(host.layout):
-        if only in ("", job):
+        if only == job or not (only or job.startswith(SOLVES)):
             with _one_at_a_time(host.layout, f"forgetting how the job {job} ended"):
                 if not host.init.look(job_unit(job)).is_going:
                     files.clear(report_folder(host.layout, job))

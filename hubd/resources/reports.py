@@ -9,12 +9,15 @@ from pathlib import Path
 from hubd.host import Host, files
 from hubd.layout import Layout
 from hubd.resources.base import Resource, Step
-from hubd.resources.job import LANE, job_unit, order_path, orders, product
+from hubd.resources.job import LANE, SOLVES, job_unit, order_path, orders, product
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports(Resource):
-    """A folder for each job and nothing else. A job that does not run and whose product is gone is over; its order goes, too."""
+    """A folder for each job and nothing else. A job that does not run and whose product is gone is over; its order goes, too.
+
+    Solves have no product: those are `LeftSolves`' to clear away.
+    """
 
     kind = "reports"
     lane = LANE
@@ -26,8 +29,10 @@ class Reports(Resource):
     def observe(self, host: Host) -> tuple[Path, ...]:
         layout = host.layout
         there = {job for job in orders(layout) if _has_product(layout, job)}
-        over = (order_path(layout, job) for job in orders(layout) if not (job in there or _runs(host, job)))
-        found = (layout.reports / name for name in files.children(layout.reports))
+        jobs, names = (tuple(name for name in some if not name.startswith(SOLVES))
+                       for some in (orders(layout), files.children(layout.reports)))  # fmt: skip
+        over = (order_path(layout, job) for job in jobs if not (job in there or _runs(host, job)))
+        found = (layout.reports / name for name in names)
         return (*(path for path in found if not (_is_folder(path) and (path.name in there or _runs(host, path.name)))), *over)
 
     def steps(self, seen: tuple[Path, ...]) -> tuple[Step, ...]:
