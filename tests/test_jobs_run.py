@@ -582,6 +582,34 @@ def cached(rig: Rig) -> Rig:
     return rig
 
 
+ANSWERS = ['{\n  "success": true,\n  "actions": {\n    "LINK": [{"name": "a"}]\n  }\n}', '{"success": true}']
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_condas_answer_is_not_in_the_log_and_talk_is(rig: Rig, capsys: pytest.CaptureFixture[str], answer: str) -> None:
+    by_conda(rig, "python", "ipykernel", "numpy")
+    create: Any = rig.commands.answers["/opt/hub/conda/bin/conda",]
+
+    def told(argv: tuple[str, ...]) -> str:
+        for line in ("before", *answer.splitlines(), "after"):
+            rig.commands.options[-1]["line"](line)
+        return str(create(argv))
+
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = told
+    assert rig.run(manager="conda") == 0
+    said = capsys.readouterr().out.splitlines()
+    at = said.index("before")
+    assert said[at : at + 2] == ["before", "after"]
+
+
+def test_what_conda_says_to_a_person_is_in_the_log_whole(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"exception_name": "LibMambaUnsatisfiableError", "message": "first line\n  └─ \x1b[31msecond line"}
+    rig.commands.answers["/opt/hub/conda/bin/conda",] = json.dumps(said, indent=2)
+    assert rig.run(manager="conda") == 1
+    out = capsys.readouterr().out
+    assert "first line\n  └─ " in out and "exception_name" not in out
+
+
 def test_a_package_cut_off_in_the_cache_is_fetched_anew(cached: Rig) -> None:
     conda_installs(cached, "who", "whole")
     assert cached.run(manager="conda") == 0

@@ -106,6 +106,8 @@ def _run(work: Work, tool: _Tool, prefix: Path, argv: Argv) -> Result:
     result = _call(work, argv, _Progress(work, tool, Path(argv[0]).name))
     # The exit code alone is not to be trusted: the program's own mark is, which mamba begins empty.
     if result.code != 0 or not files.read(prefix / "conda-meta/history"):
+        for text in conda.message(result.out + result.err).splitlines():
+            work.log(text)
         raise tool.failure(f"{result.out}\n{result.err}", code=result.code)
     return result
 
@@ -123,15 +125,22 @@ def _call(work: Work, argv: Argv, line: Line | None = None) -> Result:
 
 
 class _Progress:
-    """Hears the program's lines: which packages have come goes to those who follow, everything else to the log."""
+    """Hears the program's lines: which packages have come goes to those who follow, and to the log what is not its JSON."""
 
     def __init__(self, work: Work, tool: _Tool, name: str) -> None:
         self._work, self._tool, self._name, self._there = work, tool, name, set[str]()
+        self._in_json = False
 
     def __call__(self, line: str) -> None:
         told = self._tool.fetched(line)
         if told is None:
-            self._work.log(line)
+            if not self._is_json(line.rstrip()):
+                self._work.log(line)
         elif told[1] and told[0] not in self._there:
             self._there.add(told[0])
             self._work.phase(f"downloading packages with {self._name}, {len(self._there)} there")
+
+    def _is_json(self, line: str) -> bool:
+        """Whether it belongs to the answer, which is hundreds of lines that say nothing to a person."""
+        inside, self._in_json = self._in_json, line == "{" or (self._in_json and line != "}")
+        return inside or self._in_json or (line.startswith("{") and line.endswith("}"))

@@ -129,6 +129,12 @@ def left_incomplete(missing: Iterable[str], by: str) -> HubdError:
     return HubdError(f"{by} left the environment incomplete", why=why, retry=True)
 
 
+def message(output: str) -> str:
+    """All that conda's answer says to a person, as it says it; may be many lines, and nothing."""
+    said = _json_in(output)
+    return str(said.get("message") or said.get("error") or "")
+
+
 def failure(output: str, *, code: int) -> HubdError:
     """conda's error as one sentence: which package, which channel, which pin."""
     said = _json_in(output)
