@@ -107,8 +107,9 @@ def locked_out(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the disks of the whole machine."""
+    """Nobody waits for disks."""
     monkeypatch.setattr("os.sync", lambda: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture
