@@ -171,5 +171,6 @@ def ten(shop: Workshop, manager: str) -> Figure:
 
 def disk(shop: Workshop, names: Sequence[str]) -> float:
     """MB that environments take together, files that they share counted once."""
-    paths = [f"/opt/hub/envs/{name}" for name in names]
+    # The generation in use, and none that another manager built before.
+    paths = [f"/opt/hub/envs/{name}/current/" for name in names]
     return int(shop.hub.machine.run(("du", "-skc", *paths)).out.splitlines()[-1].split()[0]) / 1024
