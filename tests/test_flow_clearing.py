@@ -404,9 +404,10 @@ def test_a_manager_that_fails_is_told(tmp_path: Path, argv: tuple[str, ...], wha
 
 
 def test_what_a_killed_fetch_of_a_repository_left_goes_with_the_cleaning(tmp_path: Path) -> None:
-    (tmp_path / "cache/repository/copy").mkdir(parents=True)
+    (tmp_path / "cache/repository-env-a/copy").mkdir(parents=True)
+    (tmp_path / "cache/repository-env-a.lock").touch()
     assert clean_job(tmp_path)[0] == 0
-    assert not (tmp_path / "cache/repository").exists()
+    assert not list((tmp_path / "cache").glob("repository*"))
 
 
 def test_while_a_build_holds_the_cache_nothing_is_cleaned(tmp_path: Path) -> None:

@@ -188,11 +188,12 @@ def test_what_a_killed_command_left_goes_in_the_next_pass(machine: Machine, goes
     report_folder(machine.layout, JOB).mkdir()
     (report_folder(machine.layout, JOB) / "work").mkdir()
     (report_folder(machine.layout, "solve-other")).mkdir()
+    (machine.layout.reports / ".solve-old.0123456789ab.hubd-gone").mkdir()
     if goes:
         machine.host.init.units[UNIT] = UnitState(UNIT, True, "active", "running", 7)
     found = machine.make()
     said = {outcome.id: outcome.say for outcome in found.outcomes}
-    assert said["left-solves:jobs"] == "end 2 solves that nobody waits for"
+    assert said["left-solves:jobs"] == "end 3 solves that nobody waits for"
     assert nothing_is_left(machine)
 
 
@@ -290,6 +291,23 @@ def test_ctrl_c_ends_the_solve(command: Machine, capsys: pytest.CaptureFixture[s
     command.host.sleep = interrupt
     assert run(["plan", "--solve"]) == ExitCode.INTERRUPTED
     assert nothing_is_left(command)
+
+
+def test_a_solve_that_does_not_end_hides_nothing(
+    command: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.slow = True
+
+    def interrupt(seconds: float) -> None:
+        monkeypatch.setattr("hubd.flow.solving.clear_solve", fails_to_end)
+        raise KeyboardInterrupt
+
+    def fails_to_end(host: object, job: str) -> None:
+        raise HubdError("it does not end")
+
+    command.host.sleep = interrupt
+    assert run(["plan", "--solve"]) == ExitCode.INTERRUPTED
+    assert "does not end" not in capsys.readouterr().out
 
 
 def test_the_daemon_does_it_and_notices_who_left(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder, self.commands = folder, FakeCommands()
         (folder / "cache").mkdir()
-        self.work = Work({"cache": str(folder / "cache"), "limits": {"time": 60}}, self.commands, Web(), print)  # type: ignore[arg-type]
+        spec = {"do": "environment", "cache": str(folder / "cache"), "limits": {"time": 60}}
+        self.work = Work(spec, self.commands, Web(), print)  # type: ignore[arg-type]
 
     def environment(
         self, name: str, *, content: str = "a" * 64, python: str = "3.12.1",
@@ -124,7 +126,14 @@ def test_an_older_python_compiles_for_its_environment_alone(shop: Shop) -> None:
     prefix = shop.environment("one", python="2.7.18")
     shop.commands.answers[f"{prefix}/bin/python",] = ""
     compile_python(shop.work, prefix)
-    assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/{SITE}")]
+    assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/lib/python3.12")]
+
+
+def test_what_its_owner_may_edit_is_compared_with_its_source(shop: Shop) -> None:
+    prefix = shop.environment("one")
+    shop.commands.answers[f"{prefix}/bin/python",] = ""
+    compile_python(replace(shop.work, spec={**shop.work.spec, "do": "own"}), prefix)
+    assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/lib/python3.12")]
 
 
 def test_without_python_nothing_is_compiled(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,25 @@ def test_one_is_made_whole_or_not_at_all(make: Make, tmp_path: Path) -> None:
     assert make()["state"] == "done"
     assert sorted(path.name for path in (tmp_path / "envs").iterdir()) == ["geo"]
     assert "six==1" in (tmp_path / "envs/geo/.hubd-lock.yaml").read_text()
+
+
+def test_its_owner_may_change_all_of_it(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = own.asked
+
+    def closed(work: Work) -> Work:
+        # As conda leaves what it copies from packages that are read-only.
+        folder = work.path("prefix") / "lib"
+        folder.mkdir()
+        (folder / "mod.py").touch()
+        (folder / "mod.py").chmod(0o444)
+        (folder / "link").symlink_to("/nowhere")
+        folder.chmod(0o555)
+        return asked(work)
+
+    monkeypatch.setattr(own, "asked", closed)
+    assert make()["state"] == "done"
+    modes = [stat.S_IMODE((tmp_path / "envs/geo" / name).stat().st_mode) for name in ("lib", "lib/mod.py")]
+    assert modes == [0o755, 0o644]
 
 
 def test_all_is_on_the_disk_before_it_counts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def fetch(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, 
 def refused(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60) -> HubdError:
     with pytest.raises(HubdError) as caught:
         fetch(cache, url, at, place, time=time)
-    assert os.listdir(cache) == ["repository.lock"], "nothing of it is left"
+    assert os.listdir(cache) == ["repository-env-a.lock"], "nothing of it is left"
     return caught.value
 
 
@@ -112,7 +112,7 @@ def test_the_text_is_that_of_the_commit(cache: Path, served: Served, at: str, te
     said: list[str] = []
     assert fetch(cache, served.url, served.commits[at], said=said) == text
     assert said == [f"fetching environments/r.yml of {served.url} at {served.commits[at][:12]}"]
-    assert os.listdir(cache) == ["repository.lock"]
+    assert os.listdir(cache) == ["repository-env-a.lock"]
 
 
 def test_a_repository_with_long_names_of_its_commits(cache: Path, tmp_path: Path) -> None:
@@ -247,22 +247,28 @@ def test_the_time_of_the_build_counts(cache: Path, served: Served) -> None:
 
 
 def test_what_a_killed_one_left_is_gone_with_the_next(cache: Path, served: Served) -> None:
-    for name in ("repository", ".repository.0123456789ab.hubd-gone"):
+    for name in ("repository-env-a", ".repository-env-a.0123456789ab.hubd-gone"):
         (cache / name / "copy").mkdir(parents=True)
     assert fetch(cache, served.url, served.commits["first"]) == FIRST
-    assert os.listdir(cache) == ["repository.lock"]
+    assert os.listdir(cache) == ["repository-env-a.lock"]
 
 
 def test_what_is_left_is_cleared_unless_somebody_fetches(cache: Path) -> None:
     repository.clear_left(cache)
     assert os.listdir(cache) == []
-    (cache / "repository/copy").mkdir(parents=True)
-    with (cache / "repository.lock").open("w") as lock:
+    (cache / "repository-env-a/copy").mkdir(parents=True)
+    with (cache / "repository-env-a.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         repository.clear_left(cache)
-        assert (cache / "repository/copy").is_dir()
+        assert (cache / "repository-env-a/copy").is_dir()
     repository.clear_left(cache)
-    assert os.listdir(cache) == ["repository.lock"]
+    assert os.listdir(cache) == []
+
+
+def test_one_that_hangs_keeps_no_other_waiting(cache: Path, served: Served) -> None:
+    with (cache / "repository-env-b.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert fetch(cache, served.url, served.commits["first"]) == FIRST
 
 
 def test_the_certificates_of_this_host_are_used(cache: Path, monkeypatch: pytest.MonkeyPatch, served: Served) -> None:

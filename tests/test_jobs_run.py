@@ -413,7 +413,7 @@ def test_an_environment_by_rattler(rig: Rig, capsys: pytest.CaptureFixture[str])
     assert (order["specs"], order["channels"]) == (rig.spec["packages"], ["https://conda.anaconda.org/conda-forge"])
     assert order["cache"] == str(rig.cache / "rattler")
     assert sorted(path.name for path in left.parent.iterdir()) == [".cache.lock", "numpy-1-0"], "what a kill left is gone"
-    assert rig.commands.ran[1][1:] == ("-m", "compileall", "-q", f"{rig.prefix}/lib/python2.7/site-packages")
+    assert rig.commands.ran[1][1:] == ("-m", "compileall", "-q", f"{rig.prefix}/lib/python2.7")
     history = (rig.prefix / "conda-meta/history").read_text().splitlines()
     assert "+https://x/c/linux-64::python-3.12.1-h_0" in history
     assert "manager: rattler" in (rig.prefix / ".hubd-lock.yaml").read_text()

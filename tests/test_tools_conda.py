@@ -144,3 +144,9 @@ def test_what_comes_is_told_apart_from_other_lines() -> None:
     assert conda.fetched("\0" + BAR.format("true", 1)) == ("numpy-2.3.1", True)
     for line in ("", "{", '  "fetch": "x"', '{"success": true}', "Collecting {fetch}"):
         assert conda.fetched(line) is None
+
+
+@pytest.mark.parametrize("output", ["{" * 200_000, '{"a":' * 200_000])
+def test_what_is_made_to_keep_the_reader_busy_does_not(output: str) -> None:
+    assert list(conda.objects(output)) == []
+    assert conda.failure(output, code=1).what == conda.UNCLEAR

@@ -57,8 +57,8 @@ def told(prefix: Path) -> dict[str, Any]:
         "manager": _manager(prefix, settings) if not is_conda else _manager(prefix) or "conda",
         "built": next((changed / 1e9 for changed in map(files.changed_at, times) if changed), None),
         "python": uv.version_of(settings),
-        "kernel": bool(files.children(prefix / "share/jupyter/kernels")),
-        "packages": sum(name.endswith(ending) for name in files.children(records)) if records else 0,
+        "kernel": bool(_names(prefix / "share/jupyter/kernels")),
+        "packages": sum(name.endswith(ending) for name in _names(records)) if records else 0,
     }
 
 
@@ -67,6 +67,14 @@ def _manager(prefix: Path, settings: str = "") -> str:
     with contextlib.suppress(HubdError):
         return parse_lock(_text(prefix / SAVED)).manager
     return ("uv" if "\nuv = " in f"\n{settings}" else "venv") if settings else ""
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    """What is in a folder; nothing where it may not be read."""
+    try:
+        return tuple(files.children(folder))
+    except (HubdError, OSError):
+        return ()
 
 
 def _packages(prefix: Path) -> Path | None:

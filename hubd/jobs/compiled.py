@@ -41,8 +41,9 @@ def compile_python(work: Work, prefix: Path) -> None:
     version = _python(prefix)
     if version is None:
         return
-    if version < LEAST:
-        _run(work, prefix, ("-q", *map(str, sorted(prefix.glob("lib/python*/site-packages")))))
+    if version < LEAST or work.spec["do"] == "own":
+        # What its owner may edit has to be compared with its source, by its time, each time it is run.
+        _run(work, prefix, ("-q", *map(str, sorted(prefix.glob("lib/python[0-9]*")))))
         return
     tag = f"cpython-{version[0]}{version[1]}"
     store = work.path("cache") / KEPT / tag

@@ -87,14 +87,13 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         unpacked.gather(work, prefix)
     # A kernel that starts waits more than it works: meanwhile the files are compared.
-    with _beside(partial(look, work, prefix)):
+    with _beside(partial(_compared, work, prefix, look)):
         variables = _proven(work, prefix)
     # Only now, as both change what was compared.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
     if work.spec["smoke"]:
         guard_old_pip(prefix, work.spec["environment"])
-    share_records(work, prefix)
     files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
     sealed = seal(prefix)
     work.phase("writing it to the disk")
@@ -102,6 +101,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     files.sync_all()
     _mark(work, prefix, variables, sealed)
     unpacked.put_in_place(work)
+
+
+def _compared(work: Work, prefix: Path, look: Callable[[Work, Path], None]) -> None:
+    look(work, prefix)
+    share_records(work, prefix)
 
 
 def _proven(work: Work, prefix: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from email import message_from_string
 from pathlib import Path
@@ -38,6 +39,7 @@ def make(work: Work) -> None:
         try:
             prefix.mkdir()
             found = MANAGERS[work.spec["manager"]](asked(work), prefix)
+            _open(prefix)
             _check_size(work, prefix)
             files.write_atomic(prefix / SAVED, lock_text(found).encode(), mode=0o644)
             files.sync_all()
@@ -46,6 +48,15 @@ def make(work: Work) -> None:
             raise
         finally:
             files.remove(unfinished)
+
+
+def _open(prefix: Path) -> None:
+    """Let the owner change all of it: what conda copies from the hub's packages is read-only, as these are."""
+    for where, folders, names in os.walk(prefix):
+        for path in (os.path.join(where, name) for name in (*folders, *names)):
+            mode = os.lstat(path).st_mode
+            if not mode & stat.S_IWUSR and not stat.S_ISLNK(mode):
+                os.chmod(path, stat.S_IMODE(mode) | stat.S_IWUSR)
 
 
 def unfinished_mark(prefix: Path) -> Path:

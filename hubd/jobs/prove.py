@@ -22,9 +22,11 @@ def prove(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
     """Raises HubdError with the first cell that fails, and how, or when the job's time is over."""
     notebook = str(work.spec["notebook"])
     work.phase(f"running {notebook} in its kernel" if notebook else "starting its kernel and running a cell")
-    kernel = kernelspec(prefix, activation, title="proof", language=str(work.spec["smoke"]))
+    kernel = json.loads(kernelspec(prefix, activation, title="proof", language=str(work.spec["smoke"])))
+    # People's kernels cannot write there either; and what a package brought is being compared at this moment.
+    kernel["env"]["PYTHONDONTWRITEBYTECODE"] = "1"
     spec = {
-        "kernel": json.loads(kernel),
+        "kernel": kernel,
         "cells": work.spec["cells"],
         "seconds": work.spec["smoke_time"],
         "answer": "" if notebook else FIRST_ANSWER,

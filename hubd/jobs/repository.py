@@ -19,8 +19,9 @@ from hubd.jobs.work import Work
 from hubd.tools import git
 from hubd.words import about, named
 
-# In a package cache: where a repository is while it is read, and who reads one.
-FOLDER, LOCK = "repository", "repository.lock"
+# In a package cache: what the folders begin with in which repositories are while they are read, and what tells that one is.
+# Each job has its own: a server that hangs keeps nobody else waiting.
+FOLDER, LOCK = "repository-", ".lock"
 WAITING = "waiting for another fetch"
 # Bytes of a folder's list that are read to say what there is instead.
 LONGEST_FOLDER = 1024 * 1024
@@ -44,33 +45,32 @@ def text_of(work: Work, source: Mapping[str, Any], *, most: int) -> str:
 
 def clear_left(cache: Path) -> None:
     """Remove what a killed job left, unless somebody fetches at this moment."""
-    if _left(cache):
-        with (cache / LOCK).open("w") as lock:
-            if is_free(lock):
-                _clear(cache)
+    for name in files.children(cache):
+        if name.startswith(FOLDER) and name.endswith(LOCK):
+            with (cache / name).open("w") as lock:
+                if is_free(lock):
+                    _clear(cache / name.removesuffix(LOCK))
+                    files.remove(cache / name)
 
 
-def _left(cache: Path) -> list[str]:
-    """What is there of a fetch, or of the removal after one."""
-    return [name for name in files.children(cache) if name == FOLDER or files.is_left(name, f"{FOLDER}.")]
-
-
-def _clear(cache: Path) -> None:
-    for name in _left(cache):
-        files.clear(cache / name)
+def _clear(folder: Path) -> None:
+    """Remove a fetch, and what a killed removal left of it."""
+    for name in (each for each in files.children(folder.parent) if files.is_left(each, f"{folder.name}.")):
+        files.clear(folder.with_name(name))
+    files.clear(folder)
 
 
 @contextmanager
 def _folder(work: Work) -> Iterator[Path]:
     """An empty folder; what lies in its place was left by a job that was killed."""
-    cache = work.path("cache")
-    with alone(work, cache / LOCK, waiting=WAITING):
-        _clear(cache)
+    folder = work.path("cache") / f"{FOLDER}{work.spec['job']}"
+    with alone(work, folder.with_name(f"{folder.name}{LOCK}"), waiting=WAITING):
+        _clear(folder)
         try:
-            files.make_directory(cache / FOLDER, mode=0o700)
-            yield cache / FOLDER
+            files.make_directory(folder, mode=0o700)
+            yield folder
         finally:
-            _clear(cache)
+            _clear(folder)
 
 
 @dataclass(frozen=True, slots=True)

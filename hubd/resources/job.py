@@ -46,6 +46,8 @@ SANDBOX = (
     ("CapabilityBoundingSet", ""), ("UMask", "0022"), ("CPUWeight", "20"), ("IOWeight", "20"), ("Nice", "10"),
     # A build that failed says so itself. What systemd remembers as failed was ended from outside.
     ("KillMode", "control-group"), ("SuccessExitStatus", "1"),
+    # A build that does not want to end keeps nobody waiting; one that is killed is only not there yet.
+    ("TimeoutStopSec", "10"),
 )  # fmt: skip
 
 

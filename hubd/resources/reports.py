@@ -29,7 +29,7 @@ class Reports(Resource):
     def observe(self, host: Host) -> tuple[Path, ...]:
         layout = host.layout
         there = {job for job in orders(layout) if _has_product(layout, job)}
-        jobs, names = (tuple(name for name in some if not name.startswith(SOLVES))
+        jobs, names = (tuple(name for name in some if not (name.startswith(SOLVES) or files.is_left(name, SOLVES)))
                        for some in (orders(layout), files.children(layout.reports)))  # fmt: skip
         over = (order_path(layout, job) for job in jobs if not (job in there or _runs(host, job)))
         found = (layout.reports / name for name in names)

@@ -65,7 +65,7 @@ class LeftSolves(Resource):
 
     def observe(self, host: Host) -> tuple[str, ...]:
         names = {*orders(host.layout), *files.children(host.layout.reports)}
-        left = tuple(sorted(name for name in names if name.startswith(SOLVES)))
+        left = tuple(sorted(name for name in names if name.startswith(SOLVES) or files.is_left(name, SOLVES)))
         return () if left and is_waited_for(host.layout) else left
 
     def steps(self, seen: tuple[str, ...]) -> tuple[Step, ...]:
@@ -77,6 +77,9 @@ def _clear(jobs: tuple[str, ...]) -> Callable[[Host], None]:
         # Where somebody began to ask in between, these are cleared away by them.
         with contextlib.suppress(Locked), file_lock(waiting_lock(host.layout), wait=0, what="clearing solves away"):
             for job in jobs:
-                clear_solve(host, job)
+                if files.is_left(job):  # of a removal that was killed
+                    files.clear(host.layout.reports / job)
+                else:
+                    clear_solve(host, job)
 
     return clear

@@ -16,6 +16,9 @@ from hubd.words import named
 
 Argv = tuple[str, ...]
 
+# How many braces in a program's output may be no beginning of an object: packages write there, too.
+MOST_TRIES = 200
+
 # What is said of a failure that is none of the known ones.
 UNCLEAR = "conda could not build the environment"
 
@@ -237,13 +240,13 @@ def _without_bars(output: str) -> str:
 
 def objects(output: str) -> Iterator[Any]:
     """The JSON objects in what a program printed, among other lines."""
-    start = output.find("{")
-    while start != -1:
+    start, tries = output.find("{"), MOST_TRIES
+    while start != -1 and tries:
         try:
             value, start = json.JSONDecoder().raw_decode(output, start)
             yield value
-        except ValueError:
-            start += 1
+        except (ValueError, RecursionError):
+            start, tries = start + 1, tries - 1
         start = output.find("{", start)
 
 

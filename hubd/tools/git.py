@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubd.errors import DISK_FULL, HubdError, disk_full, last_line
+from hubd.errors import DISK_FULL, LONGEST_OUTPUT, HubdError, disk_full, last_line
 from hubd.layout import BUILD_ACCOUNT
 from hubd.words import plain
 
@@ -141,6 +141,7 @@ def _in(repository: Path) -> Argv:
 
 def failure(output: str, url: str, *, final: bool) -> HubdError | None:
     """Why nothing could be fetched; None where another way of fetching may do better, unless `final`."""
+    output = output[-LONGEST_OUTPUT:]
     why, words = _said(output), output.replace(url, "")  # an address may be made of any of the words looked for
     if DISK_FULL in words:
         return disk_full()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubd.errors import DISK_FULL, HubdError, disk_full, last_line
+from hubd.errors import DISK_FULL, LONGEST_OUTPUT, HubdError, disk_full, last_line
 
 Argv = tuple[str, ...]
 
@@ -200,6 +200,7 @@ def _address(text: str) -> str:
 
 def failure(output: str, *, code: int) -> HubdError:
     """uv's error as one sentence."""
+    output = output[-LONGEST_OUTPUT:]
     text = " ".join(output.split())
     gone = bool(_GONE.search(text))
     if DISK_FULL in text:
