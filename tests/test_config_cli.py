@@ -79,6 +79,12 @@ def test_defaults_are_shown_as_a_file_that_is_valid(layout: Layout, tmp_path: Pa
     assert json.loads(run(layout, "show", "--json").output)["limits"] == {"memory": "1G"}
 
 
+def test_what_is_removed_is_not_told_with_all_its_defaults(layout: Layout) -> None:
+    assert run(layout, "set", "environments.geo", "{packages: [ipykernel, numpy]}").exit_code == 0
+    result = run(layout, "unset", "environments.geo")
+    assert result.output.splitlines()[0] == "environments.geo: removed"
+
+
 @pytest.mark.parametrize(
     ("words", "said", "before", "after"),
     [

@@ -86,6 +86,10 @@ def _tell(done: Sequence[Edited]) -> None:
         if edited.before is None and isinstance(edited.after, dict):
             click.echo(f"{edited.path}: new, {_flow(_written(edited))}")
             continue
+        if edited.after is None and isinstance(edited.before, dict):
+            # Most of what it held were defaults that nobody wrote.
+            click.echo(f"{edited.path}: removed")
+            continue
         for path, old, new in _differences(edited.path, edited.before, edited.after):
             click.echo(f"{path}: {_flow(old)} → {_flow(new)}")
 

@@ -150,7 +150,8 @@ def failure(output: str, *, code: int) -> HubdError:
     if DISK_FULL in output or "NoSpaceLeft" in name:
         return disk_full()
     if name in ("PackagesNotFoundInChannelsError", "PackagesNotFoundError", "ResolvePackageNotFound"):
-        return _not_found(", ".join(map(str, said.get("packages") or [])) or short)
+        packages = tuple(map(str, said.get("packages") or ()))
+        return _not_found(f"none of them has {named(packages)}" if packages else short)
     if "nsatisfiable" in name:
         return unsolvable(message, short)
     return _in_words(name, message, short)
