@@ -1133,7 +1133,7 @@ def test_all_is_on_the_disk_before_the_mark(rig: Rig, monkeypatch: pytest.Monkey
     there: list[set[str]] = []
     monkeypatch.setattr("os.sync", lambda: there.append({path.name for path in rig.prefix.iterdir()}))
     assert rig.run() == 0
-    assert there == [{".hubd-files.gz", ".hubd-lock.yaml"}] and rig.is_marked
+    assert there[-1] == {".hubd-files.gz", ".hubd-lock.yaml"} and rig.is_marked
     assert rig.told["phase"] == "writing it to the disk"
 
 

@@ -106,6 +106,8 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
 def _compared(work: Work, prefix: Path, look: Callable[[Work, Path], None]) -> None:
     look(work, prefix)
     share_records(work, prefix)
+    # Little is left to be written when the build waits for it.
+    files.sync_all()
 
 
 def _proven(work: Work, prefix: Path) -> dict[str, str]:
