@@ -18,6 +18,7 @@ class ExitCode(enum.IntEnum):
     CHANGES = 4
     PARTLY_APPLIED = 5
     LOCKED = 6
+    NO_PROGRAM = 127  # as shells say it, and only of a program that somebody asked for: `hubd-env NAME PROGRAM`
     INTERRUPTED = 130
 
 
@@ -53,6 +54,12 @@ class CommandFailed(HubdError):
         self.argv, self.exit_code, self.output = argv, code, output
         ended = "did not end in time" if code is None else f"exited with {code}"
         super().__init__(f"`{' '.join(argv[:4])}{' …' if len(argv) > 4 else ''}` {ended}", why=last_line(output), retry=retry)
+
+
+class NoProgram(HubdError):
+    """What is to be run is not there."""
+
+    code = ExitCode.NO_PROGRAM
 
 
 class Locked(HubdError):

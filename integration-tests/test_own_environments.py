@@ -148,6 +148,13 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
     typed(servers["bea"], "rm -rf ~/envs/mine")
     told = servers["cid"].run("import six, sys; print(sys.prefix)", "beas")
     assert re.fullmatch(r"/opt/hub/envs/beas/\d+\n", told)
+    # bea's had a pip, so it has one: it is everybody's now, and refuses to change it.
+    for pip in ("pip", "python -m pip"):
+        done = machine.run(("hubd-env", "beas", *pip.split(), "install", "cowsay"), check=False, user="cid")
+        assert (done.code, "Permission denied" in done.err) == (1, False), done
+        assert "The environment beas is shared and cannot be changed here" in done.err, done
+    machine.run(("hubd-env", "beas", "pip", "install", "-q", "--target", "/tmp/cids", "cowsay"), user="cid")
+    assert machine.run(("hubd-env", "beas", "gdalinfo"), check=False, user="cid").code == 127
     assert machine.run(("stat", "-c", "%U", "/opt/hub/envs/beas/current/bin/python")).out.strip() in ("hubd-build", "root")
     assert "asks to offer" not in machine.hubd("status").out
     assert json.loads(machine.hubd("config", "get", "environments.beas.publish", "--json").out or "{}")["owner"] == "bea"

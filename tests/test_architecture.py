@@ -103,6 +103,7 @@ LONGER_FILES = {"bootstrap.py": "one file by design: it is fetched alone"}
 DRY_RUNS = {
     "hubd/cli/env_gc.py": "it goes beyond what a pass does: no plan tells of package caches and of what killed work left",
     "hubd/tools/uv.py": "uv's own: what it would add to conda's packages is how the pip part is solved",
+    "hubd/jobs/shared.py": "pip's own: what changes nothing is not refused in a shared environment",
     "hubd/tools/conda.py": "conda's own: how it is asked for a plan what it would install",
 }
 

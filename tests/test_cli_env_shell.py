@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from hubd.cli import env_shell
 from hubd.cli.main import run
-from hubd.errors import ExitCode, HubdError
+from hubd.errors import ExitCode, HubdError, NoProgram
 from hubd.host import commands
 from hubd.resources.generation import MARK, Generations
 
@@ -110,6 +111,35 @@ def test_a_program_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, error
     with pytest.raises(HubdError) as caught:
         commands.become(("nosuch",), {"PATH": "/bin"})
     assert str(caught.value) == told
+    assert isinstance(caught.value, NoProgram) == isinstance(error, FileNotFoundError)
+
+
+ADD = "The environment science is shared and cannot be changed here: ask whoever runs this hub to add what you need"
+
+
+@pytest.mark.parametrize("words", ["gdalinfo x.tif", "pip install six", "pip3.12 list"])
+def test_a_program_that_a_shared_environment_has_not(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    become = os.execvpe
+
+    def refuse(program: str, argv: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        if program == "gdalinfo":
+            raise FileNotFoundError(2, "No such file")
+        become(program, argv, environment)  # the machine's pip is there, and is not the one that is meant
+
+    monkeypatch.setattr(os, "execvpe", refuse)
+    assert env("science", *words.split()) == ExitCode.NO_PROGRAM
+    told = capsys.readouterr().err
+    assert told.startswith(f"✗ there is no program {words.split()[0]} in science\n  {ADD}"), told
+
+
+def test_a_pip_that_a_shared_environment_has_answers_itself(prefix: Path) -> None:
+    (prefix / "envs/science/2/bin").mkdir()
+    (prefix / "envs/science/2/bin/pip").touch()
+    with pytest.raises(Became) as became:
+        env("science", "pip", "list")
+    assert became.value.argv == ("pip", "list")
 
 
 @pytest.fixture
@@ -152,3 +182,23 @@ def test_activation_scripts_of_ones_own_run_first(prefix: Path, mine: Path) -> N
     with pytest.raises(Became) as shell:
         env("mine")
     assert f". '{scripts}/a b.sh'" in shell.value.start.splitlines()
+
+
+@pytest.mark.real_programs
+@pytest.mark.parametrize("pip", [True, False])
+def test_a_program_that_ones_own_has_not_even_when_activated(prefix: Path, mine: Path, pip: bool) -> None:
+    (mine / "etc/conda/activate.d").mkdir(parents=True)
+    (mine / "etc/conda/activate.d/a.sh").write_text(f"PATH=$PATH:{mine}/late\n")
+    for name in ("late/there", "bin/pip") if pip else ("late/there",):
+        (mine / name).parent.mkdir(exist_ok=True)
+        (mine / name).write_text("#!/bin/sh\necho it ran $1\n")
+        (mine / name).chmod(0o755)
+    said = []
+    for word in ("there", "gone"):
+        with pytest.raises(Became) as became:
+            env("mine", word, "x")
+        done = subprocess.run(became.value.argv, env=became.value.environment, capture_output=True, text=True)
+        said.append((done.returncode, done.stdout, done.stderr))
+    anew = f"Make it anew with the package that has it: rm -rf {mine}   then: hubd env create mine PACKAGE …"
+    add = "Install the package that has it: hubd-env mine pip install PACKAGE" if pip else anew
+    assert said == [(0, "it ran x\n", ""), (127, "", f"✗ there is no program gone in mine\n  {add}\n")]

@@ -118,6 +118,7 @@ def test_documented_exit_codes() -> None:
         "CHANGES": 4,
         "PARTLY_APPLIED": 5,
         "LOCKED": 6,
+        "NO_PROGRAM": 127,
         "INTERRUPTED": 130,
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hubd.jobs.seal import seal
-from hubd.jobs.shared import SENTENCE, STARTUP, guard_old_pip, refuse_changes
+from hubd.jobs.shared import SENTENCE, STARTUP, guard_pip, refuse_changes
 
 SAID = SENTENCE.format("science")
 
@@ -74,9 +74,10 @@ INSTALL = """class InstallCommand:
 COMMANDS = ("pip._internal.commands", "pip.commands")
 
 
-def old_pip(prefix: Path, package: str) -> Path:
+def pip_of(prefix: Path, package: str, *, conda: bool = True) -> Path:
     """A pip that knows nothing of PEP 668, with a compiled file of each Python; its module that installs."""
-    (prefix / "conda-meta").mkdir()
+    if conda:
+        (prefix / "conda-meta").mkdir()
     folder = prefix / "lib/python2.7/site-packages" / package.replace(".", "/")
     (folder / "__pycache__").mkdir(parents=True)
     for name in ("install.pyc", "__pycache__/install.cpython-38.pyc", "__pycache__/list.cpython-38.pyc"):
@@ -86,47 +87,71 @@ def old_pip(prefix: Path, package: str) -> Path:
     return folder / "install.py"
 
 
-@pytest.mark.parametrize("package", COMMANDS)
-@pytest.mark.parametrize("command", ["Install", "Uninstall"])
-def test_a_pip_from_before_pep_668_is_taught(prefix: Path, monkeypatch: pytest.MonkeyPatch, package: str, command: str) -> None:
-    module = old_pip(prefix, package).with_name(f"{command.lower()}.py")
-    guard_old_pip(prefix, "science")
+def run_of(module: Path, package: str, patch: pytest.MonkeyPatch, *, python: Path) -> Callable[..., str]:
+    """What a pip's module does with options and words, when the Python of the environment `python` runs it."""
     above = package.removesuffix(".commands")
     modules = {name: types.ModuleType(name) for name in (above, package, f"{above}.exceptions")}
     modules[f"{above}.exceptions"].InstallationError = UsageError  # type: ignore[attr-defined]
     for name, each in modules.items():
-        monkeypatch.setitem(sys.modules, name, each)
-    names: dict[str, Any] = {"__package__": package, "__name__": f"{package}.{command.lower()}"}
+        patch.setitem(sys.modules, name, each)
+    patch.setattr(sys, "prefix", str(python))
+    names: dict[str, Any] = {"__package__": package, "__name__": f"{package}.{module.stem}", "__file__": str(module)}
     exec(module.read_text(), names)
-    run = names[f"{command}Command"]().run
+    run: Callable[..., str] = names[f"{module.stem.capitalize()}Command"]().run
+    return run
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+@pytest.mark.parametrize("conda", [True, False])
+def test_a_pip_that_does_not_heed_pep_668_is_taught(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, package: str, command: str, conda: bool
+) -> None:
+    module = pip_of(prefix, package, conda=conda).with_name(f"{command}.py")
+    guard_pip(prefix, "science")
+    run = run_of(module, package, monkeypatch, python=prefix)
     with pytest.raises(UsageError) as refused:
         run(types.SimpleNamespace(target_dir=None, root_path=""), ["numpy"])
     assert str(refused.value) == SAID
     assert run(types.SimpleNamespace(target_dir="/home/ada/x"), ["numpy"]) == "installed"
+    assert run(types.SimpleNamespace(dry_run=True), ["numpy"]) == "installed", "it changes nothing"
+
+
+def test_a_taught_pip_that_another_environments_python_runs_changes_that_one(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = pip_of(prefix, COMMANDS[0], conda=False)
+    guard_pip(prefix, "science")
+    run = run_of(module, COMMANDS[0], monkeypatch, python=tmp_path / "home/ada/envs/mine")
+    assert run(types.SimpleNamespace(), ["numpy"]) == "installed"
 
 
 def test_what_was_compiled_of_a_taught_pip_goes_and_the_cache_is_left(prefix: Path, tmp_path: Path) -> None:
-    module = old_pip(prefix, COMMANDS[0])
+    module = pip_of(prefix, COMMANDS[0])
     os.link(module, tmp_path / "cached")
-    guard_old_pip(prefix, "science")
+    guard_pip(prefix, "science")
     assert (tmp_path / "cached").read_text() == INSTALL
     left = sorted(path.name for path in module.parent.rglob("*.pyc"))
     assert left == ["list.cpython-38.pyc"], "it would be run in the place of what is written now"
 
 
-def test_a_pip_that_knows_pep_668_stays_as_it_is(prefix: Path) -> None:
-    module = old_pip(prefix, COMMANDS[0])
-    module.write_text(f"{INSTALL}# check_externally_managed()\n")
-    guard_old_pip(prefix, "science")
-    assert module.read_text() == f"{INSTALL}# check_externally_managed()\n"
+KNOWS = f"{INSTALL}# check_externally_managed()\n"
+
+
+def test_a_pip_of_condas_that_knows_pep_668_stays_as_it_is(prefix: Path) -> None:
+    module = pip_of(prefix, COMMANDS[0])
+    module.write_text(KNOWS)
+    guard_pip(prefix, "science")
+    assert module.read_text() == KNOWS
     assert module.with_name("uninstall.py").read_text() == INSTALL.replace("Install", "Uninstall")
 
 
-def test_an_old_pip_of_uvs_that_somebody_asked_for_stays(prefix: Path) -> None:
-    module = old_pip(prefix, COMMANDS[0])
-    (prefix / "conda-meta").rmdir()
-    guard_old_pip(prefix, "science")
-    assert module.read_text() == INSTALL
+def test_in_a_venv_a_pip_that_knows_pep_668_heeds_it_no_more_than_others(prefix: Path) -> None:
+    module = pip_of(prefix, COMMANDS[0], conda=False)
+    module.write_text(KNOWS)
+    guard_pip(prefix, "science")
+    assert SAID in module.read_text()
+    assert SAID in module.with_name("uninstall.py").read_text()
 
 
 class UsageError(Exception):

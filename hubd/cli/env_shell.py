@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from hubd.cli import own
 from hubd.cli.main import run
-from hubd.errors import HubdError, UsageError
+from hubd.errors import HubdError, NoProgram, UsageError
 from hubd.host import commands, files
+from hubd.jobs.shared import SENTENCE
 from hubd.layout import Layout
 from hubd.resources.generation import Generation, Generations
+from hubd.show import error_lines
 from hubd.tools.kernels import activated
 from hubd.words import named
+
+# Names that pip goes by.
+_PIP = re.compile(r"pip\d?(\.\d+)?")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": False})
@@ -26,7 +33,8 @@ from hubd.words import named
 def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...]) -> None:
     """Open a shell in the environment NAME, or run COMMAND in it; without a name, list what there is.
 
-    Programs and variables are those that a notebook of that environment has. The exit code is that of the command.
+    Programs and variables are those that a notebook of that environment has. The exit code is that of the command, or 127
+    where there is none of that name.
     """
     layout: Layout = ctx.obj.layout
     if not name:
@@ -37,14 +45,36 @@ def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...])
         return
     mine = own.find(name)
     if mine and name not in files.children(layout.envs):
-        variables, scripts = own.variables(mine), own.scripts(mine)
+        variables, scripts, add = own.variables(mine), own.scripts(mine), _to_add(mine)
     else:
         found = _current(layout, name)
-        variables, scripts = activated(found.path, found.activation), ()
+        variables, scripts, add = activated(found.path, found.activation), (), SENTENCE.format(name)
+        if command and _PIP.fullmatch(command[0]) and not (found.path / "bin" / command[0]).exists():
+            raise _no_program(name, command[0], add)  # one of the machine's own would tell of something else
     environment = {**os.environ, **variables}
     if command:
-        commands.become(own.after(scripts, command), environment)
+        _become(name, scripts, command, environment, add=add)
     commands.become_shell(_start(name, variables, scripts), environment)
+
+
+def _become(name: str, scripts: tuple[str, ...], command: tuple[str, ...], environment: Mapping[str, str], *, add: str) -> None:
+    """Go on as the command. Raises NoProgram where there is none of that name. add: how a package comes into the environment."""
+    missing = _no_program(name, command[0], add)
+    try:
+        commands.become(own.after(scripts, command, missing="\n".join(error_lines(missing))), environment)
+    except NoProgram as error:
+        raise missing from error
+
+
+def _no_program(name: str, program: str, add: str) -> NoProgram:
+    return NoProgram(f"there is no program {program} in {name}", fix=add)
+
+
+def _to_add(mine: Path) -> str:
+    """How a package comes into an environment of one's own."""
+    if (mine / "bin/pip").exists():
+        return f"Install the package that has it: hubd-env {mine.name} pip install PACKAGE"
+    return f"Make it anew with the package that has it: rm -rf {mine}   then: hubd env create {mine.name} PACKAGE …"
 
 
 def _generations(layout: Layout, name: str) -> Generations:

@@ -17,8 +17,13 @@ from hubd.words import plain
 # For people who came by ssh; in JupyterLab the variable tells the same.
 FOLDERS = "envs", ".conda/envs"
 
-# Activates as conda does, then becomes the command.
-_ACTIVATE = 'while [ "$1" != -- ]; do . "$1"; shift; done; shift; exec "$@"'
+# Activates as conda does, then becomes the command, or says the first word where it is none.
+_ACTIVATE = """\
+missing=$1; shift
+while [ "$1" != -- ]; do . "$1"; shift; done; shift
+type -P -- "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
+exec "$@"
+"""
 
 
 def _folders() -> list[Path]:
@@ -102,9 +107,11 @@ def scripts(prefix: Path) -> tuple[str, ...]:
     return tuple(str(folder / name) for name in files.children(folder) if name.endswith(".sh"))
 
 
-def after(scripts: tuple[str, ...], command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, with these scripts run before it."""
-    return ("/bin/bash", "--noprofile", "--norc", "-c", _ACTIVATE, "bash", *scripts, "--", *command) if scripts else command
+def after(scripts: tuple[str, ...], command: tuple[str, ...], *, missing: str) -> tuple[str, ...]:
+    """The command, with these scripts run before it. missing: what is said where there is no such program even then."""
+    if not scripts:
+        return command
+    return ("/bin/bash", "--noprofile", "--norc", "-c", _ACTIVATE, "bash", missing, *scripts, "--", *command)
 
 
 def _is_environment(prefix: Path) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
-from hubd.errors import CommandFailed, HubdError
+from hubd.errors import CommandFailed, HubdError, NoProgram
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -109,11 +109,14 @@ class Commands:
 
 
 def become(argv: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """Go on as another program, found by the PATH in `environment`. Raises HubdError when that is not possible."""
+    """Go on as another program, found by the PATH in `environment`.
+
+    Raises NoProgram when it is not there, and HubdError when it cannot be started.
+    """
     try:
         os.execvpe(argv[0], argv, dict(environment))  # noqa: S606  # no shell is wanted
     except FileNotFoundError as error:
-        raise HubdError(f"there is no program {argv[0]}") from error
+        raise NoProgram(f"there is no program {argv[0]}") from error
     except OSError as error:
         raise HubdError(f"{argv[0]} could not be started", why=error.strerror or str(error)) from error
 

@@ -21,7 +21,7 @@ from hubd.jobs.asked import asked
 from hubd.jobs.prove import prove
 from hubd.jobs.records import share_records
 from hubd.jobs.seal import seal
-from hubd.jobs.shared import guard_old_pip, refuse_changes
+from hubd.jobs.shared import guard_pip, refuse_changes
 from hubd.jobs.with_conda import install_with_conda
 from hubd.jobs.with_rattler import install_with_rattler
 from hubd.jobs.with_uv import install_with_uv
@@ -93,7 +93,7 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
     if work.spec["smoke"]:
-        guard_old_pip(prefix, work.spec["environment"])
+        guard_pip(prefix, work.spec["environment"])
     files.write_atomic(prefix / SAVED, lock_text(installed).encode(), mode=0o644)
     sealed = seal(prefix)
     work.phase("writing it to the disk")

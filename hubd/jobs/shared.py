@@ -67,12 +67,18 @@ COMMANDS = ("pip/_internal/commands", "pip/commands")
 # Comes after the command in its own module, so that it runs in an old pip, on an old Python.
 GUARD = '''
 
-# Written by hubd: this pip is from before PEP 668, by which newer ones see that an environment is not theirs to change.
+# Written by hubd: what tells a pip that an environment is not its to change (PEP 668) is not heeded by this one, or not here.
 def _hubd_shared(command, sentence):
+    import os
+    import sys
+
     from ..exceptions import InstallationError
 
+    # Another Python may run it: that of a venv that sees what is installed here, or the one of pip's option --python.
+    here = os.path.realpath(__file__).startswith(os.path.join(os.path.realpath(sys.prefix), ""))
+
     def run(self, options, args, run=command.run):
-        if not any(getattr(options, place, None) for place in ("target_dir", "prefix_path", "root_path")):
+        if here and not any(getattr(options, place, None) for place in ("target_dir", "prefix_path", "root_path", "dry_run")):
             raise InstallationError(sentence)
         return run(self, options, args)
 
@@ -99,14 +105,14 @@ def refuse_changes(prefix: Path, name: str) -> None:
                 _write(prefix / "bin" / command, start, mode=0o755)
 
 
-def guard_old_pip(prefix: Path, name: str) -> None:
-    """Let a pip of conda's that does not know PEP 668 give the sentence, too.
+def guard_pip(prefix: Path, name: str) -> None:
+    """Let a pip that does not heed PEP 668 give the sentence, too: an old one of conda's, and each one in a venv.
 
     Only when the environment is proven: until then, what is not as it came is taken for damage of the package cache.
     """
     conda = (prefix / "conda-meta").is_dir()
     for folder in (each for place in COMMANDS for each in prefix.glob(f"lib/python*/site-packages/{place}")):
-        if conda and b"externally_managed" not in (files.read(folder / "install.py") or b""):
+        if not conda or b"externally_managed" not in (files.read(folder / "install.py") or b""):
             for command in ("install", "uninstall"):
                 _guard(folder, command, SENTENCE.format(name))
 
