@@ -144,6 +144,11 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
     done = machine.hubd("apply", "--yes", "--wait", timeout=300)
     assert done.code == 0, done
     assert servers["cid"].kernelspecs() == {KERNEL: DISPLAYED, "beas": "beas (by bea)"}
+    machine.shell("cp -a /home/bea/envs/mine /home/bea/envs/beas")
+    for words in ("--own beas", "\"beas (my own)\""):
+        shown = typed(servers["bea"], f"hubd-env {words} python -c 'import sys; print(sys.prefix)'")
+        assert shown == (0, "/home/bea/envs/beas\n \n"), shown
+    typed(servers["bea"], "rm -rf ~/envs/beas")
     # It consists of the same, and of nothing of bea's.
     typed(servers["bea"], "rm -rf ~/envs/mine")
     told = servers["cid"].run("import six, sys; print(sys.prefix)", "beas")

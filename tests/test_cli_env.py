@@ -69,7 +69,8 @@ def test_ones_own_are_listed_and_shown_to_their_person(
     prefix = own(Path.home())
     (prefix.parent / "science/conda-meta").mkdir(parents=True)
     (prefix.parent / "science/conda-meta/history").touch()
-    _, _, maps, science = said(capsys, "env", "list").splitlines()
+    _, _, maps, science, twice = said(capsys, "env", "list").splitlines()
+    assert twice == "science is there twice: `hubd-env science` is the hub's, `hubd-env --own science` is yours."
     assert maps.split()[:3] == ["maps", "my", "own"] and maps.endswith("  uv     maps (my own)  me alone")
     assert science.split()[:3] == ["science", "my", "own"] and "conda" in science
     found = json.loads(said(capsys, "env", "list", "--sizes", "--json"))
@@ -82,7 +83,13 @@ def test_ones_own_are_listed_and_shown_to_their_person(
     shown = json.loads(said(capsys, "env", "show", "maps", "--json"))
     assert (shown["own"], shown["python"], shown["packages"]) == (True, "3.12", 1)
     assert "an environment of your own" in said(capsys, "env", "why", "maps")
-    assert said(capsys, "env", "show", "science").startswith("science: right\n"), "the hub's, as hubd-env takes it"
+    shown = said(capsys, "env", "show", "science")
+    assert shown.startswith("science: right\n") and shown.endswith(f"\n{twice}\n"), "the hub's, as hubd-env takes it"
+    for words in (("science (my own)",), ("--own", "science")):
+        shown = said(capsys, "env", "show", *words)
+        assert shown.startswith("science: my own, made 2") and "In a terminal: hubd-env --own science " in shown
+    assert "A shell in it: hubd-env --own science " in said(capsys, "env", "why", "science (my own)")
+    assert "no environment none of your own" in said(capsys, "env", "show", "none (my own)", code=ExitCode.USAGE)
     assert "there is no environment 'notes'" in said(capsys, "env", "show", "notes", code=ExitCode.USAGE)
 
 

@@ -49,6 +49,19 @@ def test_a_yes_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> 
     assert published.requests(machine.layout) == {}
 
 
+def test_it_is_said_what_the_owners_own_is_called_then(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(env_own, "_ask", lambda layout, asked, quiet=False: {**GEO, "packages": 2})
+    assert run(["env", "publish", "geo", "--request"]) == 0
+    assert "what `hubd-env geo` means; yours is: hubd-env --own geo\n" in capsys.readouterr().out
+    assert run(["env", "publish", "bea/geo"]) == 0
+    assert "`hubd-env geo` is the offered one then; bea's own is: hubd-env --own geo\n" in capsys.readouterr().out
+    published.ask(machine.layout, "bea", "geo", lock_text(LOCK).encode())
+    assert run(["env", "publish", "bea/geo", "--as", "maps"]) == 0
+    assert "--own" not in capsys.readouterr().out, "it has its name for itself"
+
+
 def test_a_second_yes_changes_nothing_but_its_own_entry(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "bea/geo")
     newer = lock_text(replace(LOCK, pip=(f"cowsay==6.2 --hash=sha256:{'c' * 64}",)))

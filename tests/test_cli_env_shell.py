@@ -161,7 +161,9 @@ def test_an_environment_of_ones_own(prefix: Path, mine: Path, capsys: pytest.Cap
     assert became.value.environment["CONDA_PREFIX"] == str(mine)
     assert became.value.environment["PATH"].startswith(f"{mine}/bin:")
     assert env() == 0
-    assert capsys.readouterr().out.splitlines() == ["science", "mine (my own)", "science (my own)"]
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["science", "mine (my own)", "science (my own)"]
+    assert err == "science is there twice: `hubd-env science` is the hub's, `hubd-env --own science` is yours.\n"
     assert env("half") == ExitCode.USAGE
     assert env("../envs/mine") == ExitCode.USAGE
 
@@ -170,6 +172,24 @@ def test_a_shared_environment_is_not_hidden_by_ones_own(prefix: Path, mine: Path
     with pytest.raises(Became) as became:
         env("science", "python")
     assert became.value.environment["GDAL_DATA"] == "/data of/2"
+
+
+@pytest.mark.parametrize("words", [("--own", "science"), ("science (my own)",), ("--own", "science (my own)"), ("--own", "mine")])
+def test_ones_own_is_meant_by_its_title_and_where_that_is_said(prefix: Path, mine: Path, words: tuple[str, ...]) -> None:
+    name = words[-1].removesuffix(" (my own)")
+    with pytest.raises(Became) as became:
+        env(*words, "python", "--own")
+    assert became.value.argv == ("python", "--own")
+    assert became.value.environment["CONDA_PREFIX"] == str(mine.with_name(name))
+
+
+@pytest.mark.parametrize("words", [("--own", "geo"), ("geo (my own)",), ("--own", "half")])
+def test_a_shared_one_is_not_taken_for_ones_own(
+    prefix: Path, mine: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert env(*words) == ExitCode.USAGE
+    name = words[-1].removesuffix(" (my own)")
+    assert capsys.readouterr().err == f"✗ there is no environment {name} of your own\n  because there are mine, science\n"
 
 
 def test_activation_scripts_of_ones_own_run_first(prefix: Path, mine: Path) -> None:

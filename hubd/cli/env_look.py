@@ -35,6 +35,7 @@ def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None
     """
     layout: Layout = ctx.obj.layout
     found = {**environments(layout), "own": own.all_told()}
+    found["notes"] = [*found["notes"], *own.twice(layout)]
     if sizes:
         folders = {layout.envs / each["name"]: each for each in found["environments"]}
         folders |= {Path(each["path"]): each for each in found["own"]}
@@ -46,15 +47,19 @@ def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None
 
 @click.command()
 @click.argument("name", shell_complete=complete_environment)
+@click.option("--own", "mine", is_flag=True, help="Yours, where the hub has one of that name, too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
+def show(ctx: click.Context, name: str, *, mine: bool, as_json: bool) -> None:
     """Show the environment NAME: its generations, what runs from them, and how much of the disk each takes."""
-    if mine := _own(ctx.obj.layout, name):
-        mine["disk"] = _disk([Path(mine["path"])])
-        _print(mine, own_lines(mine), as_json=as_json)
+    layout: Layout = ctx.obj.layout
+    name, mine = own.meant(name, mine=mine)
+    if found := _own(layout, name, mine=mine):
+        found["disk"] = _disk([Path(found["path"])])
+        _print(found, own_lines(found, own.in_terminal(layout, name)), as_json=as_json)
         return
-    found = environments(ctx.obj.layout, name)
+    found = environments(layout, name)
+    found["notes"] = [*found["notes"], *own.twice(layout, name)]
     for each in found["generations"]:
         each["disk"] = _disk([Path(each["path"])])
     _print(found, show_lines(found), as_json=as_json)
@@ -67,18 +72,20 @@ def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
 @click.pass_context
 def why(ctx: click.Context, name: str, *, earlier: bool, as_json: bool) -> None:
     """Tell why the environment NAME is not as config.yaml asks: what failed, why, the cure, and the end of the build's log."""
-    if mine := _own(ctx.obj.layout, name):
-        fix = f"A shell in it: hubd-env {name}   Make it anew: rm -rf {mine['path']}   then: hubd env create {name} PACKAGE …"
-        _print(mine, (f"{name} is an environment of your own: hubd notes nothing of it", f"  {fix}"), as_json=as_json)
+    name, mine = own.meant(name, mine=False)
+    if found := _own(ctx.obj.layout, name, mine=mine):
+        shell, again = own.in_terminal(ctx.obj.layout, name), f"hubd env create {name} PACKAGE …"
+        fix = f"A shell in it: {shell}   Make it anew: rm -rf {found['path']}   then: {again}"
+        _print(found, (f"{name} is an environment of your own: hubd notes nothing of it", f"  {fix}"), as_json=as_json)
         return
     found = environments(ctx.obj.layout, name)
     _print(found, why_lines(found, time.time(), earlier=earlier), as_json=as_json)
 
 
-def _own(layout: Layout, name: str) -> dict[str, Any]:
-    """An environment of the caller's own; empty where there is none, or the hub has one of that name."""
-    prefix = own.find(name)
-    if not prefix or name in {each["name"] for each in environments(layout)["environments"]}:
+def _own(layout: Layout, name: str, *, mine: bool) -> dict[str, Any]:
+    """An environment of the caller's own; empty where the hub's is meant. Raises UsageError where there is none of `mine`."""
+    prefix = own.get(name) if mine else own.find(name)
+    if not prefix or (not mine and name in {each["name"] for each in environments(layout)["environments"]}):
         return {}
     return {**own.told(prefix), "own": True, "notes": []}
 
@@ -154,8 +161,8 @@ def show_lines(found: Told) -> Iterator[str]:
     yield "  OWN is free when a generation goes; SHARED has a name in the package cache or in another generation, too."
 
 
-def own_lines(found: Told) -> Iterator[str]:
-    """One that its person made."""
+def own_lines(found: Told, in_terminal: str) -> Iterator[str]:
+    """One that its person made. in_terminal: the command that opens a shell in it."""
     by = f" by {found['manager']}" if found["manager"] else ""
     yield f"{found['name']}: my own, made {day(found['built'] or 0)}{by}"
     kernel = _own_kernel(found)
@@ -163,11 +170,11 @@ def own_lines(found: Told) -> Iterator[str]:
     own_size, shared = _sizes(found["disk"])
     packages = "1 package" if found["packages"] == 1 else f"{found['packages']} packages"
     yield f"  {packages}, {own_size} of its own and {shared} shared, in {found['path']}"
-    yield f"  In a terminal: hubd-env {found['name']}   Remove it: rm -rf {found['path']}"
+    yield f"  In a terminal: {in_terminal}   Remove it: rm -rf {found['path']}"
 
 
 def _own_kernel(each: Told) -> str:
-    return f"{each['name']} (my own)" if each["kernel"] else ""
+    return own.title(each["name"]) if each["kernel"] else ""
 
 
 def why_lines(found: Told, now: float, *, earlier: bool = False) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from hubd.cli import own
 from hubd.cli.client import daemon_answers, talk
 from hubd.cli.env_names import answered
 from hubd.cli.passes import Progress
@@ -38,8 +39,8 @@ def create(ctx: click.Context, name: str, packages: tuple[str, ...], *, manager:
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        click.echo(f"{found['name']} is there: the kernel `{found['name']} (my own)`, in {found['path']}")
-        click.echo(f"In a terminal: hubd-env {found['name']}   Remove it: rm -rf {found['path']}")
+        click.echo(f"{found['name']} is there: the kernel `{own.title(found['name'])}`, in {found['path']}")
+        click.echo(f"In a terminal: {own.in_terminal(ctx.obj.layout, found['name'])}   Remove it: rm -rf {found['path']}")
 
 
 @click.command()
@@ -88,6 +89,7 @@ def _request(layout: Layout, environment: str, *, quiet: bool) -> Told:
     found = _ask(layout, {"do": "request", "name": environment}, quiet=quiet)
     click.echo(f"Asked, with all {found['packages']} packages as they are now. Whoever runs this hub says yes with:")
     click.echo(f"  hubd env publish {found['owner']}/{found['environment']} --audience everyone")
+    click.echo(f"Offered by that name, it is what `hubd-env {environment}` means; yours is: hubd-env --own {environment}")
     return {**found, "state": "asked"}
 
 
@@ -117,6 +119,8 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     ctx.obj.change_config(set_to=options)
     published.accept(layout, owner, environment, entry)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
+    if name == environment:
+        click.echo(f"In a terminal `hubd-env {name}` is the offered one then; {owner}'s own is: hubd-env --own {name}")
     click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
     return {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}
 

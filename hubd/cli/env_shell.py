@@ -29,8 +29,9 @@ _PIP = re.compile(r"pip\d?(\.\d+)?")
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": False})
 @click.argument("name", required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--own", "mine", is_flag=True, help="The environment NAME of your own, where the hub has one of that name, too.")
 @click.pass_context
-def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...]) -> None:
+def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...], mine: bool) -> None:
     """Open a shell in the environment NAME, or run COMMAND in it; without a name, list what there is.
 
     Programs and variables are those that a notebook of that environment has. The exit code is that of the command, or 127
@@ -41,11 +42,14 @@ def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...])
         for each in _built(layout):
             click.echo(each)
         for each in own.names():
-            click.echo(f"{each} (my own)")
+            click.echo(own.title(each))
+        for line in own.twice(layout):
+            click.echo(line, err=True)
         return
-    mine = own.find(name)
-    if mine and name not in files.children(layout.envs):
-        variables, scripts, add = own.variables(mine), own.scripts(mine), _to_add(mine)
+    name, mine = own.meant(name, mine=mine)
+    prefix = _own(layout, name, mine=mine)
+    if prefix:
+        variables, scripts, add = own.variables(prefix), own.scripts(prefix), _to_add(layout, prefix)
     else:
         found = _current(layout, name)
         variables, scripts, add = activated(found.path, found.activation), (), SENTENCE.format(name)
@@ -55,6 +59,13 @@ def env_shell(ctx: click.Context, *, name: str | None, command: tuple[str, ...])
     if command:
         _become(name, scripts, command, environment, add=add)
     commands.become_shell(_start(name, variables, scripts), environment)
+
+
+def _own(layout: Layout, name: str, *, mine: bool) -> Path | None:
+    """One's own environment of that name; None where the hub's is meant. Raises UsageError where there is none."""
+    if mine:
+        return own.get(name)
+    return None if own.is_shared(layout, name) else own.find(name)
 
 
 def _become(name: str, scripts: tuple[str, ...], command: tuple[str, ...], environment: Mapping[str, str], *, add: str) -> None:
@@ -70,10 +81,10 @@ def _no_program(name: str, program: str, add: str) -> NoProgram:
     return NoProgram(f"there is no program {program} in {name}", fix=add)
 
 
-def _to_add(mine: Path) -> str:
+def _to_add(layout: Layout, mine: Path) -> str:
     """How a package comes into an environment of one's own."""
     if (mine / "bin/pip").exists():
-        return f"Install the package that has it: hubd-env {mine.name} pip install PACKAGE"
+        return f"Install the package that has it: {own.in_terminal(layout, mine.name)} pip install PACKAGE"
     return f"Make it anew with the package that has it: rm -rf {mine}   then: hubd env create {mine.name} PACKAGE …"
 
 
@@ -90,7 +101,7 @@ def _current(layout: Layout, name: str) -> Generation:
     """The generation that is switched on. Raises HubdError where there is none."""
     there = [each for each in files.children(layout.envs) if each[0] != "."]
     if name not in there:
-        built = _built(layout)
+        built = [*_built(layout), *map(own.title, own.names())]
         why = f"there are {named(built, limit=30)}" if built else "none is built yet"
         raise UsageError(f"there is no environment {name}", why=why)
     found = _generations(layout, name).current()

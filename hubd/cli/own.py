@@ -7,15 +7,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hubd.errors import HubdError
+from hubd.errors import HubdError, UsageError
 from hubd.host import files
+from hubd.layout import Layout
 from hubd.tools import uv
 from hubd.tools.kernels import activated
 from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
-from hubd.words import plain
+from hubd.words import named, plain
 
 # For people who came by ssh; in JupyterLab the variable tells the same.
 FOLDERS = "envs", ".conda/envs"
+
+# What the kernel of one has at the end of its name, and what tells it from a shared one of the same name.
+_ENDING = " (my own)"
 
 # Activates as conda does, then becomes the command, or says the first word where it is none.
 _ACTIVATE = """\
@@ -36,10 +40,46 @@ def names() -> list[str]:
     return [name for folder in _folders() for name in files.children(folder) if _is_environment(folder / name)]
 
 
+def title(name: str) -> str:
+    """What one is called beside those of the hub."""
+    return f"{name}{_ENDING}"
+
+
+def meant(name: str, *, mine: bool) -> tuple[str, bool]:
+    """The name of an environment, and whether one's own is meant for sure: by its title, or as somebody says so."""
+    return name.removesuffix(_ENDING), mine or name.endswith(_ENDING)
+
+
+def is_shared(layout: Layout, name: str) -> bool:
+    """Whether the hub has one of that name: it is what is meant by the name alone."""
+    return name[0] != "." and name in files.children(layout.envs)
+
+
+def in_terminal(layout: Layout, name: str) -> str:
+    """The command that opens a shell in one."""
+    return f"hubd-env --own {name}" if is_shared(layout, name) else f"hubd-env {name}"
+
+
+def twice(layout: Layout, name: str = "") -> list[str]:
+    """A line for each name that the hub has, too; name: for no other one."""
+    line = "{0} is there twice: `hubd-env {0}` is the hub's, `hubd-env --own {0}` is yours."
+    return [line.format(each) for each in names() if name in ("", each) and is_shared(layout, each)]
+
+
 def find(name: str) -> Path | None:
     """Where one is; None where there is none of that name."""
     paths = (folder / name for folder in _folders() if "/" not in name)
     return next((path for path in paths if _is_environment(path)), None)
+
+
+def get(name: str) -> Path:
+    """Where one is. Raises UsageError where there is none of that name."""
+    found = find(name)
+    if found is None:
+        there = names()
+        why = f"there are {named(there, limit=30)}" if there else "you have none"
+        raise UsageError(f"there is no environment {name} of your own", why=why)
+    return found
 
 
 def all_told() -> list[dict[str, Any]]:
