@@ -13,6 +13,9 @@ BUILD_ACCOUNT = "hubd-build"
 ADMINS_GROUP = "hubd-admins"
 USERS_GROUP = "hubd-users"
 
+# Of these, a build sees nothing: systemd puts something empty in their place.
+UNSEEN_BY_BUILDS = (Path("/root"), Path("/home"), Path("/run/user"))
+
 # Audiences that are there without being declared; all others are groups of people.
 EVERYONE = "everyone"
 ADMINS = "admins"

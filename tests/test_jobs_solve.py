@@ -135,6 +135,21 @@ def test_what_conda_could_not_do(rig: Rig, answer: str, what: str) -> None:
     assert (report["state"], report["what"]) == ("failed", what)
 
 
+def test_a_conda_that_the_job_may_not_even_look_at(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Path.lstat
+
+    def refuse(path: Path) -> Any:
+        if path.is_relative_to("/root/bin"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    report = rig.run(manager="conda", conda="/root/bin/micromamba")
+    assert report["what"] == "/root/bin/micromamba cannot be used"
+    assert report["why"] == "the account that builds may not go there" and "correct conda.path" in report["fix"]
+    assert (report["retry"], rig.commands.ran) == (False, [])
+
+
 def test_by_rattler(rig: Rig) -> None:
     package = ["python", "3.12", "h", "https://x/linux-64/python-3.12-h.conda", SHA]
     rig.commands.answers[PYTHON,] = json.dumps({"solved": [package], "downloads": 1, "size": None})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import pytest
 from fakes import FakeHost, Owners
 
 from hubd.errors import HubdError
-from hubd.host import files
+from hubd.host import files, reach
 from hubd.host.init import UnitState
 from hubd.resources import job as jobs
-from hubd.resources.conda import Conda, ExistingConda, ManagerChoice
+from hubd.resources.conda import Conda, ExistingConda, ManagerChoice, SeenConda
 from hubd.resources.environment import Environment, NoEnvironment, SeenEnvironment, Source
 from hubd.resources.generation import MARK, Generations
 from hubd.resources.job import SeenJob, failure_of, is_due, last_line, observe_job, phases, start_job
@@ -847,21 +849,62 @@ def test_conda_under_way(tmp_path: Path, seen: SeenJob, steps: int, error: bool)
     assert (progress is not None and progress.error is not None) is error
 
 
+@pytest.fixture
+def below_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folders above that of a test, which are often closed, do not count."""
+    monkeypatch.setattr(reach, "closed_to", partial(reach.closed_to, below=tmp_path))
+
+
+@pytest.mark.usefixtures("below_open")
 @pytest.mark.parametrize("program", ["bin/conda", "bin/mamba", "bin/micromamba"])
 def test_somebody_elses_conda_is_only_looked_at(host: FakeHost, tmp_path: Path, program: str) -> None:
     for path in (tmp_path, tmp_path / program):
         wish = ExistingConda(path=path)
         progress = wish.progress(wish.observe(host))
-        assert wish.steps(False) == () and progress is not None and isinstance(progress.error, HubdError)
+        assert wish.steps(SeenConda()) == () and progress is not None and isinstance(progress.error, HubdError)
         assert progress.error.what == f"there is no conda at {path}"
         assert "neither conda, mamba nor micromamba" in progress.error.why and "conda.path" in progress.error.fix
     (tmp_path / "bin").mkdir()
     (tmp_path / program).touch()
-    assert wish.observe(host) is False, "a file that nobody may run"
+    assert wish.observe(host) == SeenConda(), "a file that nobody may run"
     (tmp_path / program).chmod(0o755)
     for path in (tmp_path, tmp_path / program):
         wish = ExistingConda(path=path)
         assert wish.progress(wish.observe(host)) is None
+
+
+@pytest.mark.usefixtures("below_open")
+def test_a_conda_that_builds_cannot_reach_is_told_before_a_build_is_tried(
+    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, link = tmp_path / "tools/bin/micromamba", tmp_path / "mamba"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    link.symlink_to(program)
+
+    def closed(path: Path = program) -> str:
+        wish = ExistingConda(path=path)
+        progress = wish.progress(seen := wish.observe(host))
+        assert bool(seen.closed) is (progress is not None), seen
+        if progress and isinstance(progress.error, HubdError):
+            told = (f"builds cannot run {path}", f"the account that builds, hubd-build, gets no further than {seen.closed}")
+            assert (progress.error.what, progress.error.why) == told
+        return seen.closed
+
+    assert closed() == closed(link) == ""
+    (tmp_path / "shut").mkdir(mode=0o700)
+    (tmp_path / "shut/mamba").symlink_to(program)
+    assert closed(tmp_path / "shut/mamba") == str(tmp_path / "shut")
+    program.chmod(0o750)
+    assert closed() == str(program)
+    program.chmod(0o755)
+    (tmp_path / "tools").chmod(0o700)
+    assert closed() == closed(link) == str(tmp_path / "tools")
+    me = pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: me)
+    assert closed() == "", "it is that account's own"
+    monkeypatch.setattr("hubd.resources.conda.UNSEEN_BY_BUILDS", (tmp_path / "tools",))
+    assert closed(link) == str(tmp_path / "tools"), "whatever its mode is"
 
 
 @pytest.mark.parametrize(("down", "manager"), [({}, "conda"), ({"https://a": "no route"}, "uv"), ({"https://b": "404"}, "uv")])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from hubd.config.names import AbsolutePath, Channels, Checksum, Url
-from hubd.config.section import Finding, Section, twice
+from hubd.config.section import Finding, Section, twice, written_as
+from hubd.layout import UNSEEN_BY_BUILDS
 
 INSTALLER = "https://repo.anaconda.com/miniconda/Miniconda3-py313_26.1.1-1-Linux-{}.sh"
 
@@ -71,3 +74,7 @@ class Conda(Section):
     @classmethod
     def findings(cls, written: Mapping[str, Any]) -> Iterable[Finding]:
         yield from twice(written, "channels")
+        path = Path(posixpath.normpath(written_as(str, written, "path") or "/"))
+        if hidden := next((each for each in UNSEEN_BY_BUILDS if each in (path, *path.parents)), None):
+            fix = f"put it where everybody may run it, such as /opt/{path.name}, or remove the line: hubd installs Miniconda then"
+            yield ("path",), f"`{path}` is below {hidden}, of which builds see nothing", fix

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hubd.errors import HubdError
-from hubd.host import files
+from hubd.host import files, reach
 from hubd.host.commands import Line, Result
 from hubd.jobs.compiled import compile_python
 from hubd.jobs.damage import cache_of
@@ -50,9 +50,16 @@ def install_with_conda(work: Work, prefix: Path) -> Lock:
 
 
 def program_of(work: Work) -> Path:
-    """The program that the specification names, or that is in the prefix that it names."""
+    """The program that the specification names, or that is in the prefix that it names.
+
+    Raises HubdError where this account may not even look.
+    """
     path = work.path("conda")
-    return conda.program(path, files.is_program) or path / "bin/conda"
+    found = conda.program(path, files.is_program) or path / "bin/conda"
+    if reach.is_refused(found):
+        fix = "Put it where everybody may run it, such as below /opt, and correct conda.path in config.yaml."
+        raise HubdError(f"{path} cannot be used", why="the account that builds may not go there", fix=fix)
+    return found
 
 
 def _prepare(work: Work, program: Path, prefix: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError
-from hubd.host import Host, files
+from hubd.host import Host, files, reach
+from hubd.layout import BUILD_ACCOUNT, UNSEEN_BY_BUILDS
 from hubd.resources.base import Progress, Resource, Step
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.tools.conda import program
@@ -100,6 +102,14 @@ class ManagerChoice(Resource):
         files.write_atomic(host.layout.facts / f"{CHOICE}.json", json.dumps(fact).encode(), mode=0o600)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenConda:
+    """program: what is driven; empty where there is none. closed: what keeps the account that builds from it."""
+
+    program: str = ""
+    closed: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingConda(Resource):
     """A conda or mamba that somebody else installed and looks after.
@@ -115,15 +125,25 @@ class ExistingConda(Resource):
     def name(self) -> str:
         return str(self.path)
 
-    def observe(self, host: Host) -> bool:
-        return program(self.path, files.is_program) is not None
+    def observe(self, host: Host) -> SeenConda:
+        found = program(self.path, files.is_program)
+        if found is None:
+            return SeenConda()
+        real = Path(os.path.realpath(found))
+        hidden = next((each for each in UNSEEN_BY_BUILDS if each in real.parents), None)
+        closed = hidden or reach.closed_to(found, BUILD_ACCOUNT)
+        return SeenConda(program=str(found), closed=str(closed or ""))
 
-    def steps(self, seen: bool) -> tuple[Step, ...]:
+    def steps(self, seen: SeenConda) -> tuple[Step, ...]:
         return ()
 
-    def progress(self, seen: bool) -> Progress | None:
-        if seen:
+    def progress(self, seen: SeenConda) -> Progress | None:
+        if seen.program and not seen.closed:
             return None
+        if seen.program:
+            why = f"the account that builds, {BUILD_ACCOUNT}, gets no further than {seen.closed}"
+            fix = "Put it where everybody may run it, such as below /opt, and correct conda.path in config.yaml."
+            return Progress("missing", HubdError(f"builds cannot run {seen.program}", why=why, fix=fix))
         why = "conda.path names it, and neither conda, mamba nor micromamba is there"
         fix = "Correct conda.path in config.yaml (a prefix, or the program itself), or remove it so that hubd installs Miniconda."
         return Progress("missing", HubdError(f"there is no conda at {self.path}", why=why, fix=fix))
