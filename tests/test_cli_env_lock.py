@@ -89,6 +89,13 @@ def test_what_cannot_be_compared(
     assert told in said(capsys, "diff", *words, code=code)
 
 
+def test_the_oldest_one_can_be_compared_with_newer_ones(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine.layout.envs / "science/current").unlink()
+    (machine.layout.envs / "science/current").symlink_to("1")
+    told = said(capsys, "diff", "science", code=ExitCode.FAILED)
+    assert told.endswith("  With generation 2, which is newer: hubd env diff science 2 1\n"), told
+
+
 def test_one_that_is_not_built_yet(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     (machine.layout.envs / "new/1").mkdir(parents=True)
     assert "nothing of new is built yet" in said(capsys, "diff", "new", code=ExitCode.FAILED)

@@ -99,6 +99,9 @@ def test_where_forward_is_for_a_frozen_one(how: dict[str, Any], meant: Choice) -
 
 NO_WAY: list[tuple[dict[str, Any], dict[str, Any], type[HubdError], str]] = [
     ({"whole": (3,)}, {}, HubdError, "no older generation to go back to"),
+    ({"whole": (3,)}, {}, HubdError, "How many are kept is said by environments.geo.keep."),
+    ({"current": 2, "whole": (3, 2)}, {}, HubdError, "Generation 3 is newer, and there: hubd env rollback geo --to 3"),
+    ({"current": 1}, {}, HubdError, "Generations 2, 3 are newer, and there: hubd env rollback geo --to 2"),
     ({"whole": (), "current": 0}, {}, HubdError, "nothing is built yet"),
     ({}, {"to": 7}, UsageError, "There are: 3, 2, 1."),
     ({"whole": ()}, {"to": 7}, UsageError, "There is none yet."),

@@ -26,8 +26,8 @@ NUMBER = click.IntRange(1)
 def diff(ctx: click.Context, name: str, *, before: int | None, after: int | None, as_json: bool) -> None:
     """Show which packages were added, removed and changed in the environment NAME.
 
-    FROM and TO are numbers of generations, as `hubd env show` has them; without them, the one before and the one that is
-    switched on.
+    FROM and TO are numbers of generations, as `hubd env show` has them. Without TO, the one that is switched on is meant;
+    without FROM, the one that was built before it, whichever was in use in between.
     """
     from hubd.flow.saved_locks import compared
 

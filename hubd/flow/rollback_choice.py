@@ -73,8 +73,17 @@ def _older(before: Before) -> Choice:
     raise HubdError(
         f"{before.name} has no older generation to go back to",
         why=f"generation {before.current} is the oldest that is whole" if before.current else "nothing is built yet",
-        fix=f"How many are kept is said by environments.{before.name}.keep.",
+        fix=_newer(before) or f"How many are kept is said by environments.{before.name}.keep.",
     )
+
+
+def _newer(before: Before) -> str:
+    """How to come to those that are there and newer, as an earlier one was asked for again; empty where there is none."""
+    newer = [str(number) for number in reversed(before.whole) if number > before.current]
+    if not before.current or not newer:
+        return ""
+    which = f"Generation {newer[0]} is newer" if len(newer) == 1 else f"Generations {named(newer)} are newer"
+    return f"{which}, and there: hubd env rollback {before.name} --to {newer[0]}"
 
 
 def _named(before: Before, to: int) -> Choice:

@@ -44,10 +44,11 @@ def compared(layout: Layout, name: str, before: int = 0, after: int = 0) -> dict
     before: 0 for the newest one that is older than `after`. after: 0 for the one that is switched on.
     """
     new = generation_of(layout, name, after)
-    older = (each.number for each in generations_of(layout, name).finished() if each.number < new.number)
-    number = before or next(older, 0)
+    others = [each.number for each in generations_of(layout, name).finished() if each.number != new.number]
+    number = before or next((each for each in others if each < new.number), 0)
     if not number:
-        fix = f"Those that there are: hubd env show {name}"
+        newer = f"With generation {others[-1]}, which is newer: hubd env diff {name} {others[-1]} {new.number}" if others else ""
+        fix = newer or f"Those that there are: hubd env show {name}"
         raise HubdError(f"{name} has no generation before {new.number} to compare it with", fix=fix)
     old = generation_of(layout, name, number)
     locks = saved_lock(old), saved_lock(new)
