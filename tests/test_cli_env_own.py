@@ -44,7 +44,8 @@ def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = ExitCode.D
 
 def test_a_yes_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(told(capsys, "bea/geo", "--as", "maps", "--audience", "everyone"))
-    assert found == {**GEO, "state": "accepted", "name": "maps", "origins": ["https://example.org/forge", "PyPI"]}
+    origins = ["https://example.org/forge", "PyPI"]
+    assert found == {**GEO, "state": "accepted", "name": "maps", "origins": origins, "audience": ["everyone"]}
     assert (machine.layout.published / "bea/geo@maps.lock").read_text() == lock_text(LOCK)
     assert published.requests(machine.layout) == {}
 
@@ -60,6 +61,28 @@ def test_it_is_said_what_the_owners_own_is_called_then(
     published.ask(machine.layout, "bea", "geo", lock_text(LOCK).encode())
     assert run(["env", "publish", "bea/geo", "--as", "maps"]) == 0
     assert "--own" not in capsys.readouterr().out, "it has its name for itself"
+
+
+YES = [
+    # --audience of the first yes and of the second one, and what is said each time
+    ("", "", "It is for everyone.", "It is for everyone already."),
+    ("everyone", "everyone", "It is for everyone.", "It is for everyone already."),
+    ("course", "course", "It is for course.", "It is for course already."),
+    ("course", "", "It is for course.", "It is for course already."),
+    ("course,admins", "everyone", "It is for course, admins.", "It is for everyone."),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "said", "then"), YES)
+def test_it_is_said_to_whom_it_is_offered(
+    machine: Machine, capsys: pytest.CaptureFixture[str], first: str, second: str, said: str, then: str
+) -> None:
+    for audience, words in ((first, said), (second, then)):
+        published.ask(machine.layout, "bea", "geo", lock_text(LOCK).encode())
+        assert run(["env", "publish", "bea/geo", *(["--audience", audience] if audience else [])]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert f"{words}   For others: hubd config set environments.geo.audience GROUP" in lines
+        assert not any("already [" in line or "already {" in line for line in lines), lines
 
 
 def test_a_second_yes_changes_nothing_but_its_own_entry(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,9 +145,10 @@ def test_only_root_decides(machine: Machine, capsys: pytest.CaptureFixture[str],
 
 def test_an_environment_of_that_name_is_not_changed(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     before = machine.layout.config_file.read_text()
-    assert run(["env", "publish", "bea/geo", "--as", "science"]) == ExitCode.USAGE
+    assert run(["env", "publish", "bea/geo", "--as", "science", "--audience", "course", "--audience", "admins"]) == ExitCode.USAGE
     told = capsys.readouterr().err
-    assert "there is an environment science already" in told and "--as science-bea" in told
+    assert "there is an environment science already" in told
+    assert told.endswith("name: hubd env publish bea/geo --audience course --audience admins --as science-bea\n")
     assert machine.layout.config_file.read_text() == before
     assert published.requests(machine.layout) == {"bea": ["geo"]}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +18,11 @@ from hubd.cli.env_names import answered
 from hubd.cli.passes import Progress
 from hubd.errors import HubdError, UsageError
 from hubd.flow import published
-from hubd.layout import Layout
-from hubd.words import plain
+from hubd.layout import EVERYONE, Layout
+from hubd.words import named, plain
+
+if TYPE_CHECKING:
+    from hubd.config.model import Environment
 
 Told = Mapping[str, Any]
 
@@ -105,34 +109,53 @@ def _decline(layout: Layout, owner: str, environment: str) -> Told:
 def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> Told:
     layout: Layout = ctx.obj.layout
     _only_root()
-    _check_free(layout, name, owner, environment)
+    before = _written(layout, name)
+    if before and (before.publish is None or (before.publish.owner, before.publish.environment) != (owner, environment)):
+        raise _taken(name, f"{owner}/{environment}", f"{name}-{owner}", audience)
     if environment not in published.requests(layout).get(owner, ()):
         _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
     origins = published.origins(layout, owner, environment)
     click.echo(f"It comes from: {plain(', '.join(origins), 1000)}")
     entry = name if name != environment else ""
-    offered = {"owner": owner, "environment": environment, **({"entry": entry} if entry else {})}
-    options = {f"environments.{name}.publish": json.dumps(offered)}
-    if audience:
-        options[f"environments.{name}.audience"] = ",".join(audience)
     # First what can be refused; hubd leaves a changed file alone for a moment before it acts on it.
-    ctx.obj.change_config(set_to=options)
+    if options := _to_write(before, name, {"owner": owner, "environment": environment, "entry": entry}, audience):
+        ctx.obj.change_config(set_to=options)
+    now = _written(layout, name)
+    offered_to = list(now.audience) if now else []
     published.accept(layout, owner, environment, entry)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
+    already = " already" if before and list(before.audience) == offered_to else ""
+    click.echo(f"It is for {named(offered_to)}{already}.   For others: hubd config set environments.{name}.audience GROUP")
     if name == environment:
         click.echo(f"In a terminal `hubd-env {name}` is the offered one then; {owner}'s own is: hubd-env --own {name}")
     click.echo(f"At once: hubd apply --wait   How far it is: hubd status   Take it back: hubd config unset environments.{name}")
-    return {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}
+    said = {"owner": owner, "environment": environment, "state": "accepted", "name": name, "origins": origins}
+    return {**said, "audience": offered_to}
 
 
-def _check_free(layout: Layout, name: str, owner: str, environment: str) -> None:
+def _written(layout: Layout, name: str) -> Environment | None:
+    """The environment of that name in config.yaml; None where there is none. Raises ConfigInvalid."""
     from hubd.flow.source import config_of, plugins_of, read_text
 
     text = read_text(layout)
-    there = config_of(text, plugins_of(text, layout), layout).environments.get(name)
-    if there and (there.publish is None or (there.publish.owner, there.publish.environment) != (owner, environment)):
-        fix = f"Offer it under another name: hubd env publish {owner}/{environment} --as {name}-{owner}"
-        raise UsageError(f"there is an environment {name} already", fix=fix)
+    return config_of(text, plugins_of(text, layout), layout).environments.get(name)
+
+
+def _to_write(there: Environment | None, name: str, offered: Mapping[str, str], audience: tuple[str, ...]) -> dict[str, str]:
+    """What is not in config.yaml yet, by option."""
+    options = {}
+    told = {key: value for key, value in offered.items() if value}
+    if not there or not there.publish or there.publish.model_dump(exclude_none=True) != told:
+        options[f"environments.{name}.publish"] = json.dumps(told)
+    given = ",".join(audience)
+    if given and given != ",".join(there.audience if there else (EVERYONE,)):
+        options[f"environments.{name}.audience"] = given
+    return options
+
+
+def _taken(name: str, whose: str, other: str, audience: tuple[str, ...]) -> HubdError:
+    words = ("hubd", "env", "publish", whose, *(word for each in audience for word in ("--audience", each)), "--as", other)
+    return UsageError(f"there is an environment {name} already", fix=f"Offer it under another name: {shlex.join(words)}")
 
 
 def _only_root() -> None:
