@@ -206,6 +206,33 @@ def test_another_file_is_not_written_over(machine: Machine, capsys: pytest.Captu
     assert "could not be written" in told and "Use sudo, or write to another place: --to FILE." in told
 
 
+SHARING = """\
+environments:
+  science: {lock: environments/science.lock}
+  maps: {lock: environments/../environments/science.lock}
+  whole: {lock: PREFIX/environments/science.lock}
+  old: {lock: environments/science.lock, frozen: true}
+  other: {lock: environments/other.lock}
+  cloned: {lock: environments/science.lock, git: {url: 'https://x.example/y', commit: COMMIT}}
+  broken: []
+"""
+
+
+def test_what_else_is_built_from_that_file_is_named_before_and_after(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = machine.layout.prefix / "environments/science.lock"
+    path.parent.mkdir()
+    path.write_text("theirs\n")
+    machine.write(SHARING.replace("PREFIX", str(machine.layout.prefix)).replace("COMMIT", "ab" * 20))
+    assert "because config.yaml builds science, maps, whole from it\n" in said(capsys, "lock", "science", code=ExitCode.FAILED)
+    told = said(capsys, "lock", "science", "--force")
+    assert "config.yaml builds maps, whole from it, too, and does so anew now: `hubd plan` shows how.\n" in told
+    assert "from it, too" not in said(capsys, "lock", "science", "--force"), "it is the same as before"
+    machine.write("[")
+    assert "an environment may be built from it" in said(capsys, "lock", "science", "--generation", "1", code=ExitCode.FAILED)
+
+
 def test_an_export_is_taken_back(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "export", "science")
     assert text.startswith("# The environment science, generation 2, as it was built on this hub.\n")

@@ -11,6 +11,7 @@ import click
 
 from hubd.cli.env_names import complete_environment, complete_generation
 from hubd.layout import Layout
+from hubd.words import named
 
 Told = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ def _from(each: Told, found: Told) -> str:
 def lock(ctx: click.Context, name: str, *, to: str | None, generation: int | None, force: bool, as_json: bool) -> None:
     """Write down exactly what the environment NAME consists of, with checksums, to build it again here or elsewhere."""
     from hubd.flow.saved_locks import generation_of
-    from hubd.flow.written_lock import how_to_use, put_lock, usual_place
+    from hubd.flow.written_lock import built_from, how_to_use, put_lock, usual_place
     from hubd.resources.saved_lock import saved_lock
     from hubd.tools.lock import lock_text
 
@@ -83,7 +84,9 @@ def lock(ctx: click.Context, name: str, *, to: str | None, generation: int | Non
         return
     done = put_lock(layout, Path(to).absolute() if to else usual_place(layout, name), content, force=force)
     use = how_to_use(layout, name, done.path, content)
+    others = [each for each in built_from(layout, done.path) if each != name] if done.changed else []
     told = {"name": name, "generation": found.number, "path": str(done.path), "changed": done.changed, "use": use}
+    told["others"] = others
     for line in (json.dumps(told, indent=1),) if as_json else lock_lines(told):
         click.echo(line)
 
@@ -94,6 +97,8 @@ def lock_lines(told: Told) -> Iterator[str]:
         yield f"{told['path']}: the lock of {told['name']}, generation {told['generation']}"
     else:
         yield f"{told['path']} is the lock of {told['name']}, generation {told['generation']}, already."
+    if told["others"]:
+        yield f"config.yaml builds {named(told['others'])} from it, too, and does so anew now: `hubd plan` shows how."
     if told["use"]:
         yield f"To build {told['name']} from it: {told['use']}"
     else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hubd.config.names import is_address
 from hubd.config.path import dotted
 from hubd.config.section import written_as
 from hubd.config.shape import flow
@@ -18,6 +19,7 @@ from hubd.flow.source import read_text
 from hubd.host import files
 from hubd.layout import Layout
 from hubd.tools.lock import Lock, lock_text
+from hubd.words import named
 
 # What a lock takes the place of.
 REPLACED = ("packages", "pip", "channels", "file", "sha256", "git", "lock")
@@ -45,8 +47,10 @@ def put_lock(layout: Layout, path: Path, lock: Lock, *, force: bool = False) -> 
     if there is not None and not force:
         # By a rename, for which it is the folder that counts.
         over = "Write over it: --force." if os.access(path.parent, os.W_OK) else "Write over it: sudo, and --force."
+        users = built_from(layout, path)
+        why = f"config.yaml builds {named(users)} from it" if users else "an environment may be built from it"
         raise HubdError(
-            f"{path} is there already and holds something else", why="an environment may be built from it",
+            f"{path} is there already and holds something else", why=why,
             fix=f"{over} Write to another file: --to FILE.",
         )  # fmt: skip
     folder = layout.prefix / "environments"
@@ -58,6 +62,18 @@ def put_lock(layout: Layout, path: Path, lock: Lock, *, force: bool = False) -> 
         fix = error.fix or "Use sudo, or write to another place: --to FILE."
         raise HubdError(error.what, why=error.why, fix=fix, retry=error.retry) from error
     return Put(path, changed=True)
+
+
+def built_from(layout: Layout, path: Path) -> list[str]:
+    """The environments that are built anew when that lock is another one; none for an account that may not read config.yaml."""
+    found = []
+    for name, written in _environments(layout).items():
+        entry = written if isinstance(written, Mapping) else {}
+        place = entry.get("lock")
+        here = isinstance(place, str) and not is_address(place) and not entry.get("git") and not entry.get("frozen")
+        if here and os.path.realpath(layout.prefix / str(place)) == os.path.realpath(path):
+            found.append(str(name))
+    return found
 
 
 def how_to_use(layout: Layout, name: str, path: Path, lock: Lock) -> str:
@@ -80,11 +96,15 @@ def how_to_use(layout: Layout, name: str, path: Path, lock: Lock) -> str:
 
 def _written(layout: Layout, name: str) -> Mapping[str, Any]:
     """The section of the environment as it is written; empty where there is none, or this account may not read it."""
+    return written_as(dict, _environments(layout), name) or {}
+
+
+def _environments(layout: Layout) -> Mapping[Any, Any]:
     try:
         data = read(read_text(layout)).data
     except HubdError:
         return {}
-    return written_as(dict, data, "environments", name) or {}
+    return written_as(dict, data, "environments") or {}
 
 
 def _fits(written: Mapping[str, Any], lock: Lock) -> bool:
