@@ -594,7 +594,19 @@ def test_notices_name_drop_ins_and_the_way_back_to_conda() -> None:
     assert any("mine.py" in notice.say for notice in said)
     (choice,) = (notice for notice in said if "no route" in notice.say)
     each = [f"hubd config set environments.{name}.manager conda" for name in "ab"]
-    assert choice.fix == f"To use conda: {' && '.join(each)}", "for all that uv was chosen for"
+    anew = "rm /srv/hub/state/facts/environment-manager.json && hubd apply"
+    assert choice.fix == f"To use conda: {' && '.join(each)}   To choose anew: {anew}", "for all that uv was chosen for"
+
+
+def test_the_choice_of_uv_is_told_only_of_what_it_decides() -> None:
+    facts = {**CHOICE, "environment-manager": {"manager": "uv", "why": "no route", "at": "today"}}
+    locked = ("autumn: {lock: autumn.lock}", "far: {lock: 'https://x.example/a.lock', sha256: " + "a" * 64 + "}",
+              "maps: {publish: {owner: bea, environment: maps}}")  # fmt: skip
+    plugins = load((), bundled=Path("/nowhere"))
+    told = notices(wanted(f"environments: {{{', '.join(locked)}, mine: {{packages: [ipykernel]}}}}\n", facts=facts), plugins)
+    assert [each.say.partition(",")[0] for each in told if "no route" in each.say] == ["uv builds mine"]
+    told = notices(wanted(f"environments: {{{', '.join(locked)}}}\n", facts=facts), plugins)
+    assert not [each for each in told if "no route" in each.say], "nothing was decided by it"
 
 
 def test_five_thousand_people() -> None:

@@ -225,7 +225,6 @@ def _probes(wanted: Wanted) -> tuple[str, ...]:
 
 @hookimpl
 def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
-    choice = wanted.facts.get(CHOICE, {})
     for owner, names in wanted.facts.get("requests", {}).items():
         for name in names:
             yield Notice(
@@ -235,11 +234,18 @@ def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
     for name, each in wanted.config.environments.items():
         yield from _rollback_notice(wanted, name, each)
         yield from _notices_of(name, each, written(wanted, each))
-    autos = [name for name, each in wanted.config.environments.items() if each.manager == "auto"]
-    if choice.get("manager") == "uv" and autos and not wanted.config.conda.path:
+    yield from _choice_notice(wanted)
+
+
+def _choice_notice(wanted: Wanted) -> Iterable[Notice]:
+    """Of those alone that the choice decides: whatever has a lock is built by the manager that the lock is for."""
+    choice = wanted.facts.get(CHOICE, {})
+    decided = [name for name, each in wanted.config.environments.items() if each.manager == "auto" and not each.lock_place]
+    if choice.get("manager") == "uv" and decided and not wanted.config.conda.path:
+        anew = f"rm {shlex.quote(str(wanted.layout.facts / f'{CHOICE}.json'))} && hubd apply"
         yield Notice(
-            f"uv builds {', '.join(autos)}, chosen on {choice.get('at')} because {choice.get('why')}",
-            f"To use conda: {' && '.join(_set_manager(name, 'conda') for name in autos)}",
+            f"uv builds {', '.join(decided)}, chosen on {choice.get('at')} because {choice.get('why')}",
+            f"To use conda: {' && '.join(_set_manager(name, 'conda') for name in decided)}   To choose anew: {anew}",
         )
 
 

@@ -96,7 +96,7 @@ class ManagerChoice(Resource):
     def _choose(self, host: Host) -> None:
         silent = [(url, why) for url in self.probes if (why := host.web.reachable(url, timeout=PROBE_LIMIT))]
         manager = "uv" if silent else "conda"
-        why = f"{silent[0][0]} cannot be reached ({silent[0][1]})" if silent else "its installer and channel answer"
+        why = f"{silent[0][0]} could not be reached ({silent[0][1]})" if silent else "its installer and channel answer"
         host.say(f"environments with `manager: auto` use {manager}: {why}")
         fact: dict[str, Any] = {"manager": manager, "why": why, "at": time.strftime("%Y-%m-%d %H:%M")}
         files.write_atomic(host.layout.facts / f"{CHOICE}.json", json.dumps(fact).encode(), mode=0o600)
