@@ -255,6 +255,22 @@ def test_a_lock_needs_no_solving(machine: Machine) -> None:
     assert [each["name"] for each in change["forecast"]["solved"]["added"]] == ["numpy"]
 
 
+def test_a_lock_that_its_manager_cannot_build_is_told_before_the_build(machine: Machine) -> None:
+    frozen = CONFIG + "    frozen: true\n"
+    machine.write(frozen)
+    machine.settle()
+    (machine.layout.envs / "science/1/bin/python").unlink()
+    machine.write(frozen.replace("manager: uv", "manager: rattler"))
+    found, said = solve(machine)
+    error = change_of(found)["error"]
+    assert error["what"] == "science cannot be solved: rattler cannot build this lock"
+    assert (error["fix"], said) == ("Write `manager: uv` for this environment.", [])
+    machine.write("environments: {science: {lock: a.lock, manager: rattler}}\n")
+    (machine.layout.prefix / "a.lock").write_text(lock_text(lock("numpy==2.4")))
+    (told,) = show.plan_json(solve(machine)[0])["waiting"]
+    assert told["error"]["what"] == "science cannot be built from a.lock: rattler cannot build this lock"
+
+
 @pytest.fixture
 def command(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: machine.host)

@@ -415,6 +415,24 @@ def test_a_lock_of_this_machine_is_read_and_handed_on() -> None:
     assert environments(with_files("lock: a.lock, manager: uv", a_lock=CONDA_LOCK))["a"].manager == "uv"
 
 
+UNFIT = [
+    ("manager: conda", LOCK, "a cannot be built from a.lock: conda cannot build this lock", "Write `manager: uv`"),
+    ("manager: uv", CONDA_LOCK, "a cannot be built from a.lock: uv cannot build this lock", "Write `manager: conda`"),
+    ("manager: conda", CONDA_LOCK.replace("linux-64", "osx-64"), "a cannot be built from a.lock: the lock", "Write a lock"),
+    ("manager: uv", LOCK, "", ""),
+    ("manager: conda, frozen: true", LOCK, "", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "text", "what", "fix"), UNFIT)
+def test_a_lock_of_another_manager_is_refused_before_the_build(option: str, text: str, what: str, fix: str) -> None:
+    refused = environments(with_files(f"lock: a.lock, {option}", a_lock=text))["a"].refused
+    assert (refused is not None) == bool(what), "what is frozen may be built again from the lock that it was built with"
+    if refused:
+        assert refused.what.startswith(what)
+        assert refused.fix.startswith(fix)
+
+
 CHANNELS = [
     ("", "", FILE, ("mine",)),
     (", channels: [own]", "", FILE, ("own",)),

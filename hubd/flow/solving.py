@@ -13,7 +13,8 @@ from hubd.host.locks import file_lock
 from hubd.resources.environment import Environment
 from hubd.resources.job import last_line, phases
 from hubd.resources.solving import clear_solve, result_of, solve_job, waiting_lock
-from hubd.tools.lock import parse_lock
+from hubd.tools.conda import platform
+from hubd.tools.lock import Lock, parse_lock, unfit
 from hubd.tools.solved import Solved
 from hubd.words import named
 
@@ -66,11 +67,19 @@ def _turn(host: Host, turn: contextlib.ExitStack) -> Generator[Told, None, None]
 
 def _with_versions(host: Host, gap: Gap, environment: Environment, lock: str) -> Generator[Told, None, Gap]:
     try:
-        found = Solved(lock=parse_lock(lock)) if lock else (yield from _asked(host, environment))
+        found = Solved(lock=_fit(environment, lock)) if lock else (yield from _asked(host, environment))
     except HubdError as error:
         told = HubdError(f"{environment.name} cannot be solved: {error.what}", why=error.why, fix=error.fix, retry=error.retry)
         return replace(gap, forecast=environment.forecast_solved(host, None), error=told)
     return replace(gap, forecast=environment.forecast_solved(host, found))
+
+
+def _fit(environment: Environment, text: str) -> Lock:
+    """The lock, as the build would take it. Raises HubdError as the build would."""
+    lock = parse_lock(text)
+    if problem := unfit(lock, environment.manager, platform()):
+        raise problem
+    return lock
 
 
 def _asked(host: Host, environment: Environment) -> Generator[Told, None, Solved]:

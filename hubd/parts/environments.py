@@ -26,7 +26,9 @@ from hubd.resources.package import Packages
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import FACT as HAND_EDITS
 from hubd.resources.untouched import Untouched, noted
+from hubd.tools.conda import platform as platform_word
 from hubd.tools.job_limits import JobLimits
+from hubd.tools.lock import unfit
 
 # Those that install from conda's channels.
 WITH_CHANNELS = ("conda", "rattler")
@@ -91,7 +93,7 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
         packages=asked.packages,
         pip=asked.pip,
         source=asked.source,
-        refused=asked.refused,
+        refused=asked.refused or _unfit(name, each, asked, manager),
         frozen=each.frozen,
         channels=asked.channels if manager in WITH_CHANNELS else (),
         conda=conda[0] if conda else None,
@@ -112,6 +114,14 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
         refused = HubdError(f"uv cannot install {NO_R}", why="it needs a conda channel", fix=fix)
         environment = replace(environment, refused=refused)
     return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))
+
+
+def _unfit(name: str, each: model.Environment, asked: Written, manager: str) -> HubdError | None:
+    """Why nothing can be built from the lock that is written; of what is frozen another one may be built again."""
+    problem = unfit(asked.lock, manager, platform_word()) if asked.lock and not each.frozen else None
+    if problem is None:
+        return None
+    return HubdError(f"{name} cannot be built from {each.lock_place}: {problem.what}", why=problem.why, fix=problem.fix)
 
 
 def _environment(wanted: Wanted, environment: Environment, each: model.Environment) -> Iterable[Resource]:
