@@ -49,11 +49,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         if change["touches"]:
             yield f"      touches: {change['touches']}"
     for waiting in plan["waiting"]:
-        yield f"  … {thing(waiting['id'])}: {waiting['waits_for'] or (waiting['error'] or {}).get('what', '')}"
-        if waiting["error"] and waiting["error"]["why"]:
-            yield f"      because {because(waiting['error']['why'])}"
-        if waiting["error"] and waiting["error"]["fix"]:
-            yield f"      {waiting['error']['fix']}"
+        yield from _waiting_lines(waiting)
     for broken in plan["broken"]:
         yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
     if not plan["changes"] and not plan["waiting"]:
@@ -61,6 +57,16 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     elif plan["changes"]:
         count = "1 change" if len(plan["changes"]) == 1 else f"{len(plan['changes'])} changes"
         yield f"{count}, {plan['right']} things are right. Nothing was changed yet: hubd apply"
+
+
+def _waiting_lines(waiting: Mapping[str, Any]) -> Iterator[str]:
+    """What nothing is done about: it goes on or waits, or somebody has to do something."""
+    error, what = waiting["error"], thing(waiting["id"])
+    if not error:
+        yield f"  … {what}: {waiting['waits_for']}"
+        return
+    told = error["what"].startswith(f"{waiting['id'].partition(':')[2]} ")
+    yield from (f"  {line}" for line in error_lines({**error, "what": error["what"] if told else f"{what}: {error['what']}"}))
 
 
 def event_line(event: Mapping[str, Any]) -> str:

@@ -267,7 +267,7 @@ def test_a_lock_that_its_manager_cannot_build_is_told_before_the_build(machine: 
     assert (error["fix"], said) == ("Write `manager: uv` for this environment.", [])
     machine.write("environments: {science: {lock: a.lock, manager: rattler}}\n")
     (machine.layout.prefix / "a.lock").write_text(lock_text(lock("numpy==2.4")))
-    (told,) = show.plan_json(solve(machine)[0])["waiting"]
+    told, _ = show.plan_json(solve(machine)[0])["waiting"]
     assert told["error"]["what"] == "science cannot be built from a.lock: rattler cannot build this lock"
 
 
@@ -295,6 +295,33 @@ def test_the_command_where_no_daemon_runs(command: Machine, capsys: pytest.Captu
     command.write(CONFIG)
     assert run(["plan"]) == ExitCode.DONE
     assert "Versions:" not in capsys.readouterr().out
+
+
+MISSING = "environments: {geo: {file: away.yml, manager: uv}}\n"
+
+
+def test_what_is_refused_counts_as_not_solved_and_nothing_after_it_as_a_change(
+    command: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.write(MISSING)
+    assert run(["plan", "--solve"]) == ExitCode.FAILED
+    told = capsys.readouterr().out
+    assert "  ✗ the environment geo: away.yml cannot be read\n    because there is no such file\n" in told, told
+    assert "  … the switch to the new build of geo: waits for the environment geo\n" in told
+    assert "  … the kernel geo for everyone: waits for the environment geo\n" in told
+    assert "what is built" not in told and "offer the kernel" not in told
+    assert run(["plan"]) == ExitCode.DONE, "the plan can be told"
+    assert "what is built" not in capsys.readouterr().out
+
+
+def test_what_comes_after_a_build_that_cannot_be_solved_waits(machine: Machine) -> None:
+    fails(machine)
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy") + "    audience: [course]\n")
+    found = show.plan_json(solve(machine)[0])
+    assert {each["id"]: each["waits_for"] for each in found["waiting"]} == {
+        "switch:science": "waits for the environment science",
+    }  # fmt: skip
+    assert any("offer the kernel science of generation 1 to the group course" in each["steps"] for each in found["changes"])
 
 
 def test_ctrl_c_ends_the_solve(command: Machine, capsys: pytest.CaptureFixture[str]) -> None:

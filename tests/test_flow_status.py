@@ -183,10 +183,11 @@ def test_a_plan_in_words() -> None:
         "2 changes, 3 things are right. Nothing was changed yet: hubd apply",
     ]
     assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing one: building"]
-    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  … thing one: no", "      because dark"]
+    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  ✗ thing one: no", "    because dark"]
     error = HubdError("no", why="dark", fix="Light a lamp.")
-    told = ["  … thing one: dim", "      because dark", "      Light a lamp."]
+    told = ["  ✗ thing one: no", "    because dark", "    Light a lamp."]
     assert plan_of(Gap(one, progress=Progress("dim", error), error=error)) == told
+    assert plan_of(Gap(one, error=HubdError("one is dark"))) == ["  ✗ one is dark"]
 
 
 LEFT_OUT = "The plugin p is left out: no"

@@ -32,7 +32,7 @@ def plan(ctx: click.Context, *, solve: bool, as_json: bool, detailed_exitcode: b
     """Show what would change, in plain words, and whom it touches. Changes nothing.
 
     With --solve conda, rattler or uv is asked what each build would install, and installs nothing. That takes a while, which no
-    pass waits for. Where one of them cannot solve it, the exit code is 1.
+    pass waits for. Where one of them cannot solve it, or what is asked for is refused, the exit code is 1.
     """
     found = _plan(ctx.obj.layout, solve=solve, hear=(lambda event: None) if as_json else Progress(err=True).hear)
     if as_json:
@@ -42,7 +42,7 @@ def plan(ctx: click.Context, *, solve: bool, as_json: bool, detailed_exitcode: b
             click.echo(line)
         if not solve and any(map(_has_open_versions, found["changes"])):
             click.echo("Versions: hubd plan --solve")
-    if solve and any(change.get("error") for change in found["changes"]):
+    if solve and any(map(_is_unsolvable, (*found["changes"], *found["waiting"]))):
         ctx.exit(ExitCode.FAILED)
     if detailed_exitcode and found["changes"]:
         ctx.exit(ExitCode.CHANGES)
@@ -87,6 +87,11 @@ class Progress:
             self._last[event["id"]] = line
             with contextlib.suppress(OSError):  # nobody reads it: no reason to leave the pass half done
                 click.echo(line, err=self._err)
+
+
+def _is_unsolvable(gap: Mapping[str, Any]) -> bool:
+    """Whether it is an environment that cannot be solved, or that is refused before anybody is asked."""
+    return bool(gap["error"]) and gap["id"].startswith("environment:")
 
 
 def _has_open_versions(change: Mapping[str, Any]) -> bool:

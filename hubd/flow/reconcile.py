@@ -11,6 +11,7 @@ from hubd.flow.observe import observe
 from hubd.flow.plan import plan
 from hubd.flow.source import config_of, plugins_of, read_text
 from hubd.flow.values import Pass
+from hubd.flow.waiting import with_what_waits
 from hubd.hooks import Wanted
 from hubd.host import Host
 
@@ -35,7 +36,7 @@ def reconcile(host: Host, *, act: bool, tell: Tell, stop: threading.Event | None
     seen = observe(host, (*wishes.resources, *going))
     found = plan(wishes.resources, going, seen)
     if not act:
-        return Pass(found, broken=wishes.broken)
+        return Pass(with_what_waits(host, found), broken=wishes.broken)
 
     claimed = record.claim(before, wishes)
     if found.changes or before.damaged:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hubd.errors import HubdError, Locked
 from hubd.flow.values import Event, Gap, Pass
+from hubd.flow.waiting import with_what_waits
 from hubd.host import Host
 from hubd.host.locks import file_lock
 from hubd.resources.environment import Environment
@@ -44,7 +45,8 @@ def solved(host: Host, found: Pass) -> Generator[Told, None, Pass]:
                 told[each.id] = replace(gaps[each.id], forecast=each.forecast_solved(host, None, unsolved=why))
             else:
                 told[each.id] = yield from _with_versions(host, gaps[each.id], each, known[each.id])
-    return replace(found, plan=replace(found.plan, gaps=tuple(told.get(gap.resource.id, gap) for gap in found.plan.gaps)))
+    plan = replace(found.plan, gaps=tuple(told.get(gap.resource.id, gap) for gap in found.plan.gaps))
+    return replace(found, plan=with_what_waits(host, plan))
 
 
 def _lacks(host: Host, environment: Environment, gaps: Mapping[str, Gap]) -> tuple[str, ...]:
