@@ -136,7 +136,7 @@ def test_the_versions_are_told_when_the_build_is_done(machine: Machine) -> None:
     put_lock(machine, 2, "numpy=2.4=0", "dask=1=0", "zlib=2=0")
     note(machine, 2, packages=["zlib"])
     whole_pass = machine.make()
-    difference = "+1 −1, zlib 1 → 2, numpy 2.3 → 2.4"
+    difference = "+dask 1 −scipy 1, zlib 1 → 2, numpy 2.3 → 2.4"
     said = {outcome.id: outcome.say for outcome in whole_pass.outcomes}["switch:science"]
     assert said == f"switch science to its generation 2: {difference}", "what was asked for comes first"
     assert came_out(machine.host, asked)[1]["difference"] == difference
@@ -144,4 +144,4 @@ def test_the_versions_are_told_when_the_build_is_done(machine: Machine) -> None:
     assert [(each["before"], each["difference"]) for each in generations] == [(1, difference), (None, "")]
     decided = decide(machine.host, "science")
     machine.make()
-    assert rolled(machine.host, decided)[1]["difference"] == "+1 −1, numpy 2.4 → 2.3, zlib 2 → 1"
+    assert rolled(machine.host, decided)[1]["difference"] == "+scipy 1 −dask 1, numpy 2.4 → 2.3, zlib 2 → 1"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hubd.tools.lock import CondaPackage, Lock
-from hubd.tools.lock_difference import SHOWN, Change, Difference, Package, difference, in_short, packages
+from hubd.tools.lock_difference import SHOWN, Change, Difference, Package, difference, in_numbers, in_short, packages
 
 
 def lock(*conda: str, pip: tuple[str, ...] = (), python: str = "") -> Lock:
@@ -20,10 +20,12 @@ SHA = " --hash=sha256:" + "a" * 64
 CASES: list[tuple[Lock, Lock, list[str], list[str], list[str], str]] = [
     (lock(), lock(), [], [], [], "the same packages"),
     (lock("numpy=2.3=0"), lock("numpy=2.4=0"), [], [], ["numpy"], "numpy 2.3 → 2.4"),
-    (lock("a=1=0", "scipy=1=0"), lock("a=1=0", "dask=2=0", "xarray=3=0"), ["dask", "xarray"], ["scipy"], [], "+2 −1"),
+    (lock("a=1=0", "scipy=1=0"), lock("a=1=0", "dask=2=0", "xarray=3=0"), ["dask", "xarray"], ["scipy"], [],
+     "+dask 2 +xarray 3 −scipy 1"),
     (lock("a=1=0"), lock("a=1=1"), [], [], ["a"], "1 of the same version built anew"),
     # conda-forge has both; for PyPI they are one.
-    (lock("typing_extensions=4=0"), lock("typing_extensions=4=0", "typing-extensions=4=0"), ["typing-extensions"], [], [], "+1"),
+    (lock("typing_extensions=4=0"), lock("typing_extensions=4=0", "typing-extensions=4=0"), ["typing-extensions"], [], [],
+     "+typing-extensions 4"),
     (lock(pip=(f"typing_extensions==4{SHA}",)), lock(pip=(f"Typing.Extensions==5{SHA}",)), [], [], ["Typing.Extensions"],
      "Typing.Extensions 4 → 5"),
     # Indexes add files to a version that is there: other hashes are no other package.
@@ -32,7 +34,7 @@ CASES: list[tuple[Lock, Lock, list[str], list[str], list[str], str]] = [
     (lock(pip=("m @ https://x/m-1.whl",)), lock(pip=("m @ https://x/m-2.whl",)), [], [], ["m"],
      "m https://x/m-1.whl → https://x/m-2.whl"),
     # From one place to another: both are told, as nothing is known of what it changes.
-    (lock("six=1=0"), lock(pip=("six==1",)), ["six"], ["six"], [], "+1 −1"),
+    (lock("six=1=0"), lock(pip=("six==1",)), ["six"], ["six"], [], "+six 1 −six 1"),
     (lock(python="3.11", pip=("a==1",)), lock(python="3.12", pip=("a==1",)), [], [], ["python"], "python 3.11 → 3.12"),
 ]  # fmt: skip
 
@@ -51,6 +53,30 @@ def test_a_long_list_of_changes_begins_with_what_was_asked_for() -> None:
     found = Difference(changed=tuple(Change(Package(name, "1"), Package(name, "2")) for name in names))
     assert in_short(found, first=("numpy",)).startswith("numpy 1 → 2, lib0 1 → 2")
     assert in_short(found).endswith("lib4 1 → 2 and 3 more")
+
+
+NAMES = [
+    (6, 2, "+a0 1 +a1 1 +a2 1 +a3 1 +a4 1 +a5 1 −r0 1 −r1 1"),
+    (46, 1, "+46 −1: +a0 1 +a1 1 +a2 1 +a3 1 +a4 1 +a5 1 +a6 1 −r0 1 and 39 more"),
+    (46, 30, "+46 −30: +a0 1 +a1 1 +a2 1 +a3 1 −r0 1 −r1 1 −r2 1 −r3 1 and 68 more"),
+    (1, 30, "+1 −30: +a0 1 −r0 1 −r1 1 −r2 1 −r3 1 −r4 1 −r5 1 −r6 1 and 23 more"),
+    (0, 9, "−9: −r0 1 −r1 1 −r2 1 −r3 1 −r4 1 −r5 1 −r6 1 −r7 1 and 1 more"),
+]
+
+
+@pytest.mark.parametrize(("added", "removed", "short"), NAMES)
+def test_what_came_and_what_went_is_named_some_of_both(added: int, removed: int, short: str) -> None:
+    found = Difference(
+        added=tuple(Package(f"a{number}", "1") for number in range(added)),
+        removed=tuple(Package(f"r{number}", "1") for number in range(removed)),
+    )
+    assert in_short(found) == short
+
+
+def test_what_was_asked_for_is_named_first_and_a_list_has_numbers_above_it() -> None:
+    found = Difference(added=(Package("a", "1"), Package("z", "2")), changed=(Change(Package("n", "1"), Package("n", "2")),))
+    assert in_short(found, first=("z",)) == "+z 2 +a 1, n 1 → 2"
+    assert in_numbers(found) == "+2, n 1 → 2"
 
 
 def test_what_a_build_wrote_steers_no_terminal() -> None:

@@ -53,7 +53,8 @@ def test_what_steers_a_terminal_is_left_out() -> None:
 
 BEFORE = lock("numpy=2.3", "scipy=1", pip=("cowsay==6.0",))
 WORDS: list[tuple[Lock | None, Solved, str, str, str]] = [
-    (BEFORE, Solved(lock=lock("numpy=2.4", "dask=1", "xarray=3")), "+2 −2, numpy 2.3 → 2.4", "", ""),
+    (BEFORE, Solved(lock=lock("numpy=2.4", "dask=1", "xarray=3")), "+dask 1 +xarray 3 −cowsay 6.0 −scipy 1, numpy 2.3 → 2.4",
+     "", ""),
     (BEFORE, Solved(lock=lock("numpy=2.4", "scipy=1"), unsolved=("cowsay==6.1",), downloads=0),
      "numpy 2.3 → 2.4", "its pip part (cowsay==6.1) is solved only when it is built", "nothing to download"),
     (BEFORE, Solved(lock=BEFORE, downloads=1), "the same packages", "", "1 package to download"),
@@ -73,7 +74,7 @@ def test_a_forecast_that_was_solved() -> None:
     change = solved_change(BEFORE, Solved(lock=lock("numpy=2.4", "scipy=1"), downloads=2))
     told = BuildForecast(environment="geo", generation=7, kernels=2, solved=change)
     assert told.says == (
-        "geo: −1, numpy 2.3 → 2.4", "2 running kernels keep generation 7 until they stop", "2 packages to download",
+        "geo: −cowsay 6.0, numpy 2.3 → 2.4", "2 running kernels keep generation 7 until they stop", "2 packages to download",
     )  # fmt: skip
     assert told.told["solved"] == {
         "added": [], "removed": [{"name": "cowsay", "version": "6.0", "build": "", "source": "PyPI"}],

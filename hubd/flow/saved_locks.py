@@ -10,7 +10,7 @@ from hubd.host import files
 from hubd.layout import SERVER_LABEL, Layout
 from hubd.resources.generation import Generation, Generations
 from hubd.resources.saved_lock import saved_lock
-from hubd.tools.lock_difference import as_values, difference, in_short
+from hubd.tools.lock_difference import as_values, difference, in_numbers
 from hubd.words import named
 
 
@@ -57,7 +57,7 @@ def compared(layout: Layout, name: str, before: int = 0, after: int = 0) -> dict
         "name": name,
         "from": old.number,
         "to": new.number,
-        "short": in_short(found),
+        "short": in_numbers(found),
         **as_values(found),
         "channels": any(each.conda for each in locks),
     }

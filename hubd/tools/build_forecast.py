@@ -59,7 +59,7 @@ class SolvedChange:
 
     @property
     def versions(self) -> str:
-        """`+2 −1, numpy 2.3 → 2.4`, or `87 packages: numpy 2.4, xarray 2026.1 and 85 more`."""
+        """`+dask 1.0 −scipy 1.1, numpy 2.3 → 2.4`, or `87 packages: numpy 2.4, xarray 2026.1 and 85 more`."""
         if self.different is not None:
             return in_short(self.different, first=self.first)
         found = sorted(packages(self.solved.lock), key=lambda each: each.name not in self.first)

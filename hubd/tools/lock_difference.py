@@ -12,6 +12,8 @@ from hubd.words import plain
 
 # More names than this are a list, not a sentence.
 SHOWN = 5
+# Of what came and went, together.
+NAMED = 8
 LONGEST = 100
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? ?(?:==|@) ?(?P<version>[^\s;]+)")
@@ -91,11 +93,33 @@ def _version(package: Package) -> dict[str, str]:
 
 
 def in_short(found: Difference, first: Collection[str] = ()) -> str:
-    """`+2 −1, numpy 2.3 → 2.4 and 3 more`; first: names that are told before all others."""
-    counts = [f"{sign}{len(each)}" for sign, each in (("+", found.added), ("−", found.removed)) if each]
+    """`+dask 2.0 −scipy 1.1, numpy 2.3 → 2.4 and 3 more`; first: names that are told before all others."""
+    return _sentence(_named(found, first), found, first)
+
+
+def in_numbers(found: Difference) -> str:
+    """`+1 −1, numpy 2.3 → 2.4 and 3 more`, for what stands above the whole list."""
+    return _sentence(_counts(found), found, ())
+
+
+def _sentence(new: str, found: Difference, first: Collection[str]) -> str:
     versions = sorted((each for each in found.changed if not each.rebuilt), key=lambda each: each.after.name not in first)
     told = [f"{each.after.name} {each.before.version} → {each.after.version}" for each in versions]
     rebuilt = len(found.changed) - len(versions)
     more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    parts = (" ".join(counts), ", ".join(told[:SHOWN]) + more, f"{rebuilt} of the same version built anew" if rebuilt else "")
+    parts = (new, ", ".join(told[:SHOWN]) + more, f"{rebuilt} of the same version built anew" if rebuilt else "")
     return ", ".join(filter(None, parts)) or "the same packages"
+
+
+def _counts(found: Difference) -> str:
+    return " ".join(f"{sign}{len(each)}" for sign, each in (("+", found.added), ("−", found.removed)) if each)
+
+
+def _named(found: Difference, first: Collection[str]) -> str:
+    """What came and what went, by name: all of a few, else some of both behind the counts."""
+    added, removed = (sorted(each, key=lambda one: one.name not in first) for each in (found.added, found.removed))
+    gone = removed[: max(NAMED - len(added), NAMED // 2)]
+    shown = [*(("+", each) for each in added[: NAMED - len(gone)]), *(("−", each) for each in gone)]
+    names = " ".join(f"{sign}{each.name} {each.version}" for sign, each in shown)
+    left = len(added) + len(removed) - len(shown)
+    return f"{_counts(found)}: {names} and {left} more" if left else names
