@@ -63,7 +63,7 @@ def test_a_plan_tells_what_is_asked_for_what_runs_and_what_it_costs(machine: Mac
     assert found["tells"] == [
         "science: +2 packages asked for: +xarray +dask==1",
         "14 running kernels and 1 other program keep generation 1 until they stop",
-        "about 1.2 GB besides the old one, 40 GB are free",
+        "about 1.2 GB like the present one, less the packages that both share; 40 GB are free",
     ]
     assert found["forecast"] == {
         "environment": "science", "generation": 1, "locked": None, "kernels": 14, "other_programs": 1,
@@ -104,7 +104,7 @@ def test_a_lock_tells_the_versions_before_the_build(machine: Machine) -> None:
     assert change(machine)["tells"][0] == "science: numpy 2.3 → 2.4"
     assert change(machine)["forecast"]["locked"] == "numpy 2.3 → 2.4"
     put_lock(machine, 1).write_text("no lock")
-    assert change(machine)["tells"] == ["about 1.2 GB besides the old one, 40 GB are free"]
+    assert change(machine)["tells"] == ["about 1.2 GB like the present one, less the packages that both share; 40 GB are free"]
 
 
 def test_nothing_is_looked_at_where_nothing_is_to_be_built(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from hubd.tools.build_forecast import SHOWN, AskedChange, BuildForecast, asked_change, asked_words
+from hubd.tools.build_forecast import SHOWN, AskedChange, BuildForecast, asked_change, asked_words, solved_change
+from hubd.tools.lock import Lock
+from hubd.tools.solved import Solved
 
 ASKED: list[tuple[tuple[str, ...], tuple[str, ...], str]] = [
     (("ipykernel", "scipy"), ("ipykernel", "xarray", "dask"), "+2 −1 packages asked for: +xarray +dask −scipy"),
@@ -35,11 +37,30 @@ SAYS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"kernels": 1}, ("1 running kernel keeps generation 7 until it stops",)),
     ({"others": 2}, ("2 running programs keep generation 7 until they stop",)),
     ({"kernels": 1, "others": 1}, ("1 running kernel and 1 other program keep generation 7 until they stop",)),
-    ({"disk": 1_200_000_000, "free": 40 * 10**9}, ("about 1.2 GB besides the old one, 40 GB are free",)),
-    ({"disk": 1_200_000_000, "free": 500_000_000}, ("about 1.2 GB besides the old one, but only 500 MB are free",)),
-    ({"disk": 1_200_000_000}, ("about 1.2 GB besides the old one",)),
+    ({"disk": 1_200_000_000, "free": 40 * 10**9},
+     ("about 1.2 GB like the present one, less the packages that both share; 40 GB are free",)),
+    ({"disk": 1_200_000_000, "free": 500_000_000},
+     ("about 1.2 GB like the present one, less the packages that both share; only 500 MB are free",)),
+    ({"disk": 1_200_000_000}, ("about 1.2 GB like the present one, less the packages that both share",)),
     ({"free": 5}, ()),
 ]
+
+
+LOCK = Lock(manager="uv", platform="linux-64")
+SHARED = "about 1.2 GB like the present one, less the packages that both share; only 9 B are free"
+COSTS = [
+    (Solved(lock=LOCK, downloads=0),
+     ("nothing to download", "little of the disk, as its packages are there already; 9 B are free")),
+    (Solved(lock=LOCK, downloads=2, size=5_000_000), ("2 packages to download, 5.0 MB", SHARED)),
+    (Solved(lock=LOCK, downloads=None), (SHARED,)),
+    (Solved(lock=LOCK, downloads=0, unsolved=("x",)), ("nothing to download", SHARED)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("solved", "says"), COSTS)
+def test_what_it_costs_does_not_contradict_what_is_downloaded(solved: Solved, says: tuple[str, ...]) -> None:
+    change = solved_change(None, solved)
+    assert BuildForecast(environment="geo", generation=7, disk=1_200_000_000, free=9, solved=change).says[-len(says) :] == says
 
 
 @pytest.mark.parametrize(("known", "says"), SAYS)

@@ -106,7 +106,8 @@ class BuildForecast:
     """environment: its name. generation: of the one that is in use, 0 for none. asked: None where that cannot be told.
 
     locked: the difference in versions, where a lock says what will be built. kernels, others: programs that run from the present
-    generation. disk: bytes that it takes, 0 where that is not known. free: bytes; None where nobody could tell.
+    generation. disk: bytes of the one in use, shared ones among them; 0 where that is not known. free: bytes; None where nobody
+    could tell.
     solved: what the manager said that it would install, where it was asked. unsolved: why it could not be asked.
     """
 
@@ -152,12 +153,18 @@ class BuildForecast:
         return f"{' and '.join(parts)} {keep} generation {self.generation} until {until}"
 
     def _cost(self) -> str:
+        """By the whole size of the present build: files of the same packages are on the disk once."""
         if not self.disk:
             return ""
-        what = f"about {about(self.disk)} besides the old one"
+        solved = self.solved.solved if self.solved else None
+        if solved and solved.downloads == 0 and not solved.unsolved:
+            what, enough = "little of the disk, as its packages are there already", True
+        else:
+            what = f"about {about(self.disk)} like the present one, less the packages that both share"
+            enough = self.free is None or self.free >= self.disk
         if self.free is None:
             return what
-        return f"{what}, {'but only ' if self.free < self.disk else ''}{about(self.free)} are free"
+        return f"{what}; {'' if enough else 'only '}{about(self.free)} are free"
 
 
 def _count(number: int, what: str) -> str:
