@@ -70,6 +70,17 @@ def test_two_generations_compared(machine: Machine, capsys: pytest.CaptureFixtur
     assert found["changed"][1] == six
 
 
+def test_generations_of_two_managers_are_compared_by_name(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = Lock(manager="uv", platform="linux-64", python="3.12", pip=(f"SciPy==1.2{HASH}", f"six==1.0{HASH}"))
+    (machine.layout.envs / "science/2" / SAVED).write_text(lock_text(lock))
+    assert said(capsys, "diff", "science").splitlines() == [
+        "science: generation 1 → 2: by uv instead of conda, +1 −1, SciPy 1.1 → 1.2",
+        "  + python 3.12",
+        "  − ipykernel 6.29",
+        "  * SciPy 1.1 → 1.2",
+    ]
+
+
 NOT_COMPARED = [
     (("science", "7"), ExitCode.USAGE, "science has no generation 7\n  There are: 2, 1."),
     (("science", "1", "9"), ExitCode.USAGE, "science has no generation 9"),

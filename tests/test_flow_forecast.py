@@ -101,10 +101,16 @@ def test_a_lock_tells_the_versions_before_the_build(machine: Machine) -> None:
     put_lock(machine, 1, "numpy=2.3=0", "ipykernel=6=0")
     (machine.layout.prefix / "a.lock").write_text(text("numpy=2.4=0", "ipykernel=6=0"))
     machine.write("environments: {science: {lock: a.lock, manager: conda}}\nconda: {path: /c}\n")
-    assert change(machine)["tells"][0] == "science: numpy 2.3 → 2.4"
+    assert change(machine)["tells"][0] == "science: by conda instead of uv, numpy 2.3 → 2.4", "the mark says that uv built it"
     assert change(machine)["forecast"]["locked"] == "numpy 2.3 → 2.4"
     put_lock(machine, 1).write_text("no lock")
-    assert change(machine)["tells"] == ["about 1.2 GB like the present one, less the packages that both share; 40 GB are free"]
+    cost = "about 1.2 GB like the present one, less the packages that both share; 40 GB are free"
+    assert change(machine)["tells"] == ["science: by conda instead of uv", cost]
+
+
+def test_another_manager_is_told_beside_what_is_asked_for(machine: Machine) -> None:
+    machine.write(CONFIG.replace("manager: uv", "manager: rattler").replace("ipykernel", "ipykernel, dask"))
+    assert change(machine)["tells"][0] == "science: by rattler instead of uv, +1 package asked for: +dask"
 
 
 def test_nothing_is_looked_at_where_nothing_is_to_be_built(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

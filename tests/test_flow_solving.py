@@ -252,9 +252,9 @@ def test_a_lock_needs_no_solving(machine: Machine) -> None:
     found, said = solve(machine)
     change = change_of(found)
     assert (said, UNIT in machine.host.init.started, change["error"]) == ([], False, None)
-    told = "science: +numpy 2.4 −numpy 2.3 −python 3.12 −scipy 1.0"
+    told = "science: by conda instead of uv, −python 3.12 −scipy 1.0, numpy 2.3 → 2.4"
     assert change["tells"] == [told], "conda itself need not be there for that"
-    assert [each["name"] for each in change["forecast"]["solved"]["added"]] == ["numpy"]
+    assert [each["name"] for each in change["forecast"]["solved"]["changed"]] == ["numpy"]
 
 
 def test_a_lock_that_its_manager_cannot_build_is_told_before_the_build(machine: Machine) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hubd.tools.lock import CondaPackage, Lock
-from hubd.tools.lock_difference import SHOWN, Change, Difference, Package, difference, in_numbers, in_short, packages
+from hubd.tools.lock_difference import SHOWN, Change, Difference, Package, as_values, difference, in_numbers, in_short, packages
 
 
 def lock(*conda: str, pip: tuple[str, ...] = (), python: str = "") -> Lock:
@@ -53,6 +54,23 @@ def test_a_long_list_of_changes_begins_with_what_was_asked_for() -> None:
     found = Difference(changed=tuple(Change(Package(name, "1"), Package(name, "2")) for name in names))
     assert in_short(found, first=("numpy",)).startswith("numpy 1 → 2, lib0 1 → 2")
     assert in_short(found).endswith("lib4 1 → 2 and 3 more")
+
+
+def test_from_conda_to_uv_a_package_is_the_same_by_its_name() -> None:
+    before = lock("typing_extensions=4=0", "typing-extensions=4=0", "numpy=2.3=0", "python=3.11.1=0", "zlib=1=0", "six=1=0")
+    pins = ("Typing.Extensions==4", "numpy==2.4", "six==1", "dask==3")
+    after = replace(lock(pip=pins, python="3.12.1"), manager="uv")
+    found = difference(before, after)
+    assert in_short(found) == "by uv instead of conda, +dask 3 −zlib 1, numpy 2.3 → 2.4, python 3.11.1 → 3.12.1"
+    assert as_values(found)["managers"] == {"before": "conda", "after": "uv"}
+    assert in_short(difference(after, before)) == (
+        "by conda instead of uv, +zlib 1 −dask 3, numpy 2.4 → 2.3, python 3.12.1 → 3.11.1"
+    )  # fmt: skip
+    assert in_short(difference(lock("a=1=0"), replace(lock(pip=("a==1",)), manager="uv"))) == "by uv instead of conda"
+    assert in_short(difference(lock("a=1=0"), replace(lock("a=1=1"), manager="rattler"))) == (
+        "by rattler instead of conda, 1 of the same version built anew"
+    )  # fmt: skip
+    assert as_values(difference(before, before))["managers"] is None
 
 
 NAMES = [

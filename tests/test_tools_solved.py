@@ -70,6 +70,16 @@ def test_words(before: Lock | None, solved: Solved, versions: str, rest: str, do
     assert (change.versions, change.rest, change.downloads) == (versions, rest, downloads)
 
 
+def test_what_of_a_pip_part_is_not_known_is_not_told_as_gone() -> None:
+    by_uv = Lock(manager="uv", platform="linux-64", pip=("cowsay==6.0", "numpy==2.3", "dask==1"))
+    change = solved_change(by_uv, Solved(lock=lock("numpy=2.4"), unsolved=("cowsay==6.1",)))
+    assert change.versions == "by conda instead of uv, −dask 1, numpy 2.3 → 2.4"
+
+
+def test_a_lock_is_built_by_another_than_made_it() -> None:
+    assert solved_change(BEFORE, Solved(lock=BEFORE), manager="rattler").versions == "by rattler instead of conda"
+
+
 def test_a_forecast_that_was_solved() -> None:
     change = solved_change(BEFORE, Solved(lock=lock("numpy=2.4", "scipy=1"), downloads=2))
     told = BuildForecast(environment="geo", generation=7, kernels=2, solved=change)
@@ -77,6 +87,7 @@ def test_a_forecast_that_was_solved() -> None:
         "geo: −cowsay 6.0, numpy 2.3 → 2.4", "2 running kernels keep generation 7 until they stop", "2 packages to download",
     )  # fmt: skip
     assert told.told["solved"] == {
+        "managers": None,
         "added": [], "removed": [{"name": "cowsay", "version": "6.0", "build": "", "source": "PyPI"}],
         "changed": [{"name": "numpy", "source": "conda", "before": {"version": "2.3", "build": "0"},
                      "after": {"version": "2.4", "build": "0"}}],

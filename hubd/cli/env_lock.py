@@ -54,8 +54,8 @@ def _change(each: Told) -> str:
 
 
 def _from(each: Told, found: Told) -> str:
-    """Where a package is from, if there are several places."""
-    return " (PyPI)" if each["source"] == "PyPI" and found["channels"] else ""
+    """Where a package is from, if there are several places and the manager does not tell."""
+    return " (PyPI)" if each["source"] == "PyPI" and found["channels"] and not found["managers"] else ""
 
 
 @click.command()

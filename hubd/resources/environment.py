@@ -22,6 +22,7 @@ from hubd.tools import git
 from hubd.tools.build_forecast import BuildForecast, asked_change, solved_change
 from hubd.tools.job_limits import USUAL, JobLimits
 from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
+from hubd.tools.lock_difference import by_another
 from hubd.tools.notebook import Notebook
 from hubd.tools.solved import Solved
 
@@ -153,7 +154,7 @@ class Environment(Resource):
             return seen
         text = self.source.text if self.source and self.source.kind == "lock" else ""
         return replace(
-            seen, present=present, locked=difference_from(present, text) if text else "",
+            seen, present=present, locked=difference_from(present, text, self.manager) if text else "",
             running=host.running_from(present.path), free=free_space(self.generations.folder),
         )  # fmt: skip
 
@@ -169,7 +170,8 @@ class Environment(Resource):
         before = None
         with contextlib.suppress(HubdError):
             before = saved_lock(seen.present) if seen.present else None
-        change = solved_change(before, solved, first=(*self.packages, *self.pip)) if solved else None
+        asked = (*self.packages, *self.pip)
+        change = solved_change(before, solved, manager=self.manager, first=asked) if solved else None
         told = replace(self._foretold(seen), solved=change, unsolved=unsolved)
         return Forecast(told.says, told.told)
 
@@ -180,7 +182,7 @@ class Environment(Resource):
         # What a lock, a file behind an address or a locked list asks for is not written here.
         known = present.packages is not None and not self.source and self.requirements is None
         return BuildForecast(
-            environment=self.environment, generation=present.number,
+            environment=self.environment, generation=present.number, managers=by_another(present.manager, self.manager),
             asked=asked_change(present.packages or (), (*self.packages, *self.pip)) if known else None, locked=seen.locked,
             kernels=seen.running.kernels, others=seen.running.others, disk=present.size, free=seen.free,
         )  # fmt: skip

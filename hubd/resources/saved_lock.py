@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.resources.generation import Generation
@@ -37,10 +39,13 @@ def difference_between(before: Generation | None, after: Generation | None) -> s
     return in_short(found, first=asked_names(after))
 
 
-def difference_from(before: Generation, text: str) -> str:
-    """What is different in a lock that is to be built from what a generation holds, in short; empty where that cannot be told."""
+def difference_from(before: Generation, text: str, manager: str) -> str:
+    """What is different in a lock that is to be built from what a generation holds, in short; empty where that cannot be told.
+
+    manager: what will build it; somebody else's lock may have been made by another.
+    """
     try:
-        return in_short(difference(saved_lock(before), parse_lock(text)))
+        return in_short(difference(saved_lock(before), replace(parse_lock(text), manager=manager)))
     except HubdError:
         return ""
 

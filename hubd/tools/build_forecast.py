@@ -93,11 +93,16 @@ class SolvedChange:
 NOTHING = Lock(manager="", platform="")
 
 
-def solved_change(before: Lock | None, solved: Solved, first: Iterable[str] = ()) -> SolvedChange:
-    """What becomes different from `before`; where the pip part is not known, among the other packages."""
+def solved_change(before: Lock | None, solved: Solved, *, manager: str = "", first: Iterable[str] = ()) -> SolvedChange:
+    """What becomes different from `before`; where the pip part is not known, among the other packages.
+
+    manager: what builds it, where the lock was made by another.
+    """
     if before is not None and solved.unsolved:
-        before = replace(before, pip=())
-    different = None if before is None else difference(before, solved.lock)
+        asked = set(map(asked_name, solved.unsolved))
+        left = () if before.conda else tuple(pin for pin in before.pip if asked_name(pin) not in asked)
+        before = replace(before, pip=left)
+    different = None if before is None else difference(before, replace(solved.lock, manager=manager or solved.lock.manager))
     return SolvedChange(solved=solved, different=different, first=tuple(map(asked_name, first)))
 
 
@@ -107,7 +112,7 @@ class BuildForecast:
 
     locked: the difference in versions, where a lock says what will be built. kernels, others: programs that run from the present
     generation. disk: bytes of the one in use, shared ones among them; 0 where that is not known. free: bytes; None where nobody
-    could tell.
+    could tell. managers: `by uv instead of conda`, empty where it stays the same.
     solved: what the manager said that it would install, where it was asked. unsolved: why it could not be asked.
     """
 
@@ -115,6 +120,7 @@ class BuildForecast:
     generation: int
     asked: AskedChange | None = None
     locked: str = ""
+    managers: str = ""
     kernels: int = 0
     others: int = 0
     disk: int = 0
@@ -127,6 +133,8 @@ class BuildForecast:
         """As sentences."""
         asked = asked_words(self.asked) if self.asked else ""
         change = self.solved.versions if self.solved else self.locked or asked
+        if self.managers and not change.startswith(self.managers):
+            change = ", ".join(filter(None, (self.managers, change)))
         told = (f"{self.environment}: {change}" if change else "", self.unsolved, self.solved.rest if self.solved else "",
                 self._running(), self.solved.downloads if self.solved else "", self._cost())  # fmt: skip
         return tuple(filter(None, told))

@@ -31,7 +31,12 @@ class Package:
     @property
     def key(self) -> tuple[str, str]:
         """What stays the same when its version changes. PyPI takes `-`, `_` and `.` for one; conda does not."""
-        return self.source, re.sub(r"[-_.]+", "-", self.name).lower() if self.source == "PyPI" else self.name
+        return self.source, self.anywhere if self.source == "PyPI" else self.name
+
+    @property
+    def anywhere(self) -> str:
+        """Its name as PyPI compares it, by which it is found among conda's packages, too."""
+        return re.sub(r"[-_.]+", "-", self.name).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """added, removed: by name. changed: packages with another version or build."""
+    """added, removed: by name. changed: packages with another version or build. managers: before and after, where they differ."""
 
     added: tuple[Package, ...] = ()
     removed: tuple[Package, ...] = ()
     changed: tuple[Change, ...] = ()
+    managers: tuple[str, str] | None = None
 
 
 def packages(lock: Lock) -> Iterator[Package]:
@@ -68,19 +74,32 @@ def packages(lock: Lock) -> Iterator[Package]:
 
 
 def difference(before: Lock, after: Lock) -> Difference:
-    """What was added, removed and changed from one lock to another. Hashes alone are no difference: indexes add files."""
-    old, new = ({each.key: each for each in packages(lock)} for lock in (before, after))
+    """What was added, removed and changed from one lock to another. Hashes alone are no difference: indexes add files.
+
+    Between uv and the others a package is the same by its name, and changed by its version: it comes from elsewhere in any case.
+    """
+    managers = (before.manager, after.manager) if before.manager and after.manager else ("", "")
+    across = "uv" in managers and managers[0] != managers[1]
+    old, new = ({each.anywhere if across else each.key: each for each in packages(lock)} for lock in (before, after))
     both = sorted(old.keys() & new.keys(), key=lambda key: old[key])
+    changes = (Change(old[key], new[key]) for key in both if old[key] != new[key])
     return Difference(
         added=tuple(sorted(new[key] for key in new.keys() - old.keys())),
         removed=tuple(sorted(old[key] for key in old.keys() - new.keys())),
-        changed=tuple(Change(old[key], new[key]) for key in both if old[key] != new[key]),
+        changed=tuple(each for each in changes if not (across and each.rebuilt)),
+        managers=managers if managers[0] != managers[1] else None,
     )
+
+
+def by_another(before: str, after: str) -> str:
+    """`by uv instead of conda`; empty where it is the same one, or nobody knows what it was."""
+    return f"by {after} instead of {plain(before, LONGEST)}" if before and before != after else ""
 
 
 def as_values(found: Difference) -> dict[str, Any]:
     """Package by package, as JSON values."""
     return {
+        "managers": dict(zip(("before", "after"), found.managers, strict=True)) if found.managers else None,
         "added": [asdict(each) for each in found.added],
         "removed": [asdict(each) for each in found.removed],
         "changed": [{"name": each.after.name, "source": each.after.source, "before": _version(each.before),
@@ -107,8 +126,9 @@ def _sentence(new: str, found: Difference, first: Collection[str]) -> str:
     told = [f"{each.after.name} {each.before.version} → {each.after.version}" for each in versions]
     rebuilt = len(found.changed) - len(versions)
     more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    parts = (new, ", ".join(told[:SHOWN]) + more, f"{rebuilt} of the same version built anew" if rebuilt else "")
-    return ", ".join(filter(None, parts)) or "the same packages"
+    again = f"{rebuilt} of the same version built anew" if rebuilt else ""
+    by = by_another(*found.managers) if found.managers else ""
+    return ", ".join(filter(None, (by, new, ", ".join(told[:SHOWN]) + more, again))) or "the same packages"
 
 
 def _counts(found: Difference) -> str:
