@@ -25,7 +25,8 @@ from hubd.words import about, day, table
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A machine without a daemon, on which everything is right, and an empty home."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("HUBD_OWN_ENVIRONMENTS", raising=False)
+    for name in ("HUBD_OWN_ENVIRONMENTS", "JUPYTER_PATH"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("hubd.host.local_host", lambda layout, **options: host)
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     for module in ("env_names", "env_change"):
@@ -187,6 +188,31 @@ def test_who_may_not_ask_the_daemon_sees_what_is_in_place(
     machine.write("limits: {memry: 1G}\n")
     told = said(capsys, "env", "list")
     assert "science  in place  1" in told and "Only what is in place is shown" in told
+
+
+@pytest.mark.parametrize(
+    ("told_by_server", "kernel", "ends"),
+    [
+        (["everyone", "course"], '{"display_name": "Science"}', ["Science", "me"]),
+        (["course"], '{"display_name": "Science"}', ["not", "me"]),
+        (["everyone"], None, ["not", "me"]),
+        (["everyone"], "[", ["not", "me"]),
+        (["../elsewhere"], '{"display_name": "Science"}', ["uv"]),
+        ([], '{"display_name": "Science"}', ["uv"]),
+    ],
+)
+def test_a_server_knows_which_environments_are_for_its_person(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    told_by_server: list[str], kernel: str | None, ends: list[str],
+) -> None:  # fmt: skip
+    place = machine.layout.audience("everyone") / "kernels/science/kernel.json"
+    place.write_text(kernel) if kernel else place.unlink()
+    monkeypatch.setenv("JUPYTER_PATH", ":".join(str(machine.layout.audiences / name) for name in told_by_server))
+    line = said(capsys, "env", "list").splitlines()[1]
+    assert line.split()[-2:] == ["science", "everybody"], "whoever reads config.yaml is told more"
+    machine.write("limits: {memry: 1G}\n")
+    line = said(capsys, "env", "list").splitlines()[1]
+    assert line.split()[-len(ends):] == ends, line
 
 
 def test_the_daemon_is_asked_where_one_runs(

@@ -558,6 +558,19 @@ def test_a_daemon_that_takes_no_connection(tmp_path: Path, monkeypatch: pytest.M
                 ask(layout)
 
 
+def test_who_may_not_ask_is_told_whom_to_ask_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(socket.socket):
+        def connect(self, address: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    layout = Layout(tmp_path, run=tmp_path)
+    layout.socket.touch()
+    monkeypatch.setattr(socket, "socket", Closed)
+    with pytest.raises(HubdError, match="you may not ask hubd") as refused:
+        client.daemon_answers(layout)
+    assert refused.value.fix == "Use sudo, or ask whoever runs this hub."
+
+
 @pytest.mark.real_sockets
 def test_a_daemon_that_ends_in_the_middle(daemon: Callable[[Answers], Any]) -> None:
     layout = daemon(lambda request, peer: iter([{"event": {"kind": "say"}}]))

@@ -57,6 +57,7 @@ def test_strangers_are_refused(rig: Rig, do: str) -> None:
     code, told = rig.last(Peer(1, 3_999_999_999), do=do)
     assert code == ExitCode.FAILED
     assert "may not ask hubd" in told["error"]["what"]
+    assert told["error"]["fix"] == "Use sudo, or ask whoever runs this hub."
     assert rig.woken == []
 
 

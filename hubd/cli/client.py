@@ -27,7 +27,8 @@ def daemon_answers(layout: Layout) -> bool:
         try:
             connection.connect(str(layout.socket))
         except PermissionError:
-            raise HubdError("you may not ask hubd", why=f"{layout.socket} is for root and hub admins", fix="Use sudo.") from None
+            why, fix = f"{layout.socket} is for root and hub admins", "Use sudo, or ask whoever runs this hub."
+            raise HubdError("you may not ask hubd", why=why, fix=fix) from None
         except (TimeoutError, BlockingIOError):  # many wait already: it listens, and takes no connection
             raise _silent() from None
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import click
 
 from hubd.cli import own
 from hubd.cli.env_names import complete_environment, environments, state_words
+from hubd.errors import HubdError
+from hubd.host import files
 from hubd.layout import Layout
 from hubd.words import about, ago, because, day, plain, table
 
@@ -31,11 +34,12 @@ FIRST_WORD = "starting"
 def list_environments(ctx: click.Context, *, sizes: bool, as_json: bool) -> None:
     """Show all environments: how each is, which generation is switched on, what built it, and who sees it.
 
-    Those that you made yourself are among them, and nobody else's.
+    Those that you made yourself are among them, and nobody else's. In JupyterLab it is told which of the others are for you.
     """
     layout: Layout = ctx.obj.layout
     found = {**environments(layout), "own": own.all_told()}
     found["notes"] = [*found["notes"], *own.twice(layout)]
+    _mark_offered(layout, found["environments"])
     if sizes:
         folders = {layout.envs / each["name"]: each for each in found["environments"]}
         folders |= {Path(each["path"]): each for each in found["own"]}
@@ -82,6 +86,24 @@ def why(ctx: click.Context, name: str, *, earlier: bool, as_json: bool) -> None:
     _print(found, why_lines(found, time.time(), earlier=earlier), as_json=as_json)
 
 
+def _mark_offered(layout: Layout, found: Iterable[dict[str, Any]]) -> None:
+    """Tell what the caller is offered where config.yaml cannot be read: in a person's server it is known, and not over SSH."""
+    folders = [Path(each) for each in os.environ.get("JUPYTER_PATH", "").split(":") if Path(each).parent == layout.audiences]
+    for each in found if folders else ():
+        if each["declared"] is None:
+            titles = filter(None, (_title(folder / "kernels" / each["name"]) for folder in folders))
+            each["kernels"] = [{"title": title, "audience": "me"} for title in titles]
+            each["offered"] = bool(each["kernels"])
+
+
+def _title(kernel: Path) -> str:
+    """What a kernel is called; empty where there is none."""
+    try:
+        return plain(str(json.loads(files.read(kernel / "kernel.json") or b"{}").get("display_name", "")))
+    except (HubdError, OSError, ValueError, AttributeError):
+        return ""
+
+
 def _own(layout: Layout, name: str, *, mine: bool) -> dict[str, Any]:
     """An environment of the caller's own; empty where the hub's is meant. Raises UsageError where there is none of `mine`."""
     prefix = own.get(name) if mine else own.find(name)
@@ -115,7 +137,7 @@ def list_lines(found: Told) -> Iterator[str]:
         rows.append((
             each["name"], each["state"], str(each["generation"] or ""), day(each["built"] or 0), each["manager"],
             ", ".join(dict.fromkeys(kernel["title"] for kernel in kernels)),
-            ", ".join(dict.fromkeys(kernel["audience"] for kernel in kernels)),
+            ", ".join(dict.fromkeys(kernel["audience"] for kernel in kernels)) or ("" if each.get("offered", True) else "not me"),
             *_sizes(each.get("disk")),
         ))  # fmt: skip
     for each in found.get("own", ()):

@@ -70,7 +70,8 @@ class Control:
     def _admit(self, peer: Peer) -> None:
         host = self._make_host()
         if peer.uid != 0 and peer.name not in (host.accounts.members(ADMINS_GROUP) or ()):
-            raise HubdError(f"{peer.name} may not ask hubd", why=f"only root and the group {ADMINS_GROUP} may", fix="Use sudo.")
+            why, fix = f"only root and the group {ADMINS_GROUP} may", "Use sudo, or ask whoever runs this hub."
+            raise HubdError(f"{peer.name} may not ask hubd", why=why, fix=fix)
 
     def _plan(self, request: Message) -> Iterator[Message]:
         host = self._make_host()
