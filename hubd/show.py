@@ -8,7 +8,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.values import Gap, Pass
-from hubd.words import because, named, thing
+from hubd.words import because, counted, named, thing, whose
 
 # How things came out of a pass, in words.
 RESULTS = {"right": "right", "fixed": "fixed", "running": "under way", "failed": "failed", "held": "waiting"}
@@ -55,8 +55,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     if not plan["changes"] and not plan["waiting"]:
         yield f"Nothing to do: {plan['right']} things are right."
     elif plan["changes"]:
-        count = "1 change" if len(plan["changes"]) == 1 else f"{len(plan['changes'])} changes"
-        yield f"{count}, {plan['right']} things are right. Nothing was changed yet: hubd apply"
+        yield f"{counted(len(plan['changes']), 'change')}, {plan['right']} things are right. Nothing was changed yet: hubd apply"
 
 
 def _waiting_lines(waiting: Mapping[str, Any]) -> Iterator[str]:
@@ -75,7 +74,7 @@ def event_line(event: Mapping[str, Any]) -> str:
     if kind == "step":
         return f"  → {event['say']}"
     if kind == "job":
-        return f"  … {event['id'].removeprefix('env-')}: {event['say']}"
+        return f"  … {whose(event['id'])}: {event['say']}"
     if kind == "say":
         return f"  {event['say']}"
     if kind == "outcome" and result == "failed":

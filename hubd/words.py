@@ -57,6 +57,19 @@ def thing(identity: str) -> str:
     return THINGS.get(kind, f"{kind} {{}}").format(name.rstrip("/")).rstrip()
 
 
+def counted(number: int, what: str) -> str:
+    """`1 package`, `2 packages`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def whose(job: str) -> str:
+    """What a job works at, in words: `geo` for `env-geo`."""
+    kind, _, name = job.partition("-")
+    if kind == "clean":
+        return "the package cache" if name == "environments" else f"the package cache of {name}"
+    return name if name and kind in ("env", "solve") else job
+
+
 def size(count: float) -> str:
     """`1G` for 1073741824 bytes: the largest unit that is exact."""
     return next((f"{int(count) // each}{unit}" for unit, each in BYTES.items() if count % each == 0), str(int(count)))

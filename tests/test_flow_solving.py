@@ -132,7 +132,8 @@ def test_one_that_was_ended_from_outside_says_so(machine: Machine) -> None:
         machine.host.init.units[UNIT] = UnitState(UNIT, True, "failed", "failed", 0, result="oom-kill")
 
     machine.host.init.on_run = lambda program: ended({})
-    assert "ran out of memory" in change_of(solve(machine)[0])["error"]["what"]
+    what = change_of(solve(machine)[0])["error"]["what"]
+    assert what == "science cannot be solved: the solve ran out of memory", "it has no name of a job in it"
     assert ("clear", UNIT) in machine.host.init.did, "systemd forgets it, too"
     machine.host.init.on_run = lambda program: machine.host.init.units.pop(UNIT)
     assert "was killed" in change_of(solve(machine)[0])["error"]["what"]
@@ -227,6 +228,16 @@ def test_nothing_is_asked_where_nothing_is_to_be_built(machine: Machine) -> None
     machine.host.init.started.clear()
     found, said = solve(machine)
     assert (found.plan.changes, said, machine.host.init.started) == ((), [], {})
+
+
+def test_one_that_is_being_built_is_not_solved_and_says_so(machine: Machine) -> None:
+    machine.slow = True
+    machine.make()
+    result_path(machine.layout, "env-science").write_text(json.dumps({"phase": "installing 1 package with uv"}))
+    found, said = solve(machine)
+    lines = list(show.plan_lines(show.plan_json(found)))
+    told = "  … the environment science: not solved, as it is being built (installing 1 package with uv)"
+    assert (told in lines, said, UNIT in machine.host.init.started) == (True, [], False), lines
 
 
 def test_what_a_manager_needs_comes_first(machine: Machine) -> None:

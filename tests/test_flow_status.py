@@ -208,6 +208,10 @@ def test_the_last_words_of_a_pass_fit_its_exit_code(whole: Pass, lines: list[str
 EVENTS = [
     (Event("step", "x", "write it"), "  → write it"),
     (Event("job", "env-a", "solving"), "  … a: solving"),
+    (Event("job", "solve-a-b", "starting"), "  … a-b: starting"),
+    (Event("job", "clean-environments", "starting"), "  … the package cache: starting"),
+    (Event("job", "clean-server", "starting"), "  … the package cache of server: starting"),
+    (Event("job", "conda", "starting"), "  … conda: starting"),
     (Event("outcome", "file:/x", "no disk", "failed"), "  ✗ the file /x: no disk"),
     (Event("outcome", "x", "wrote it", "fixed"), ""),
     (Event("say", say="hello"), "  hello"),

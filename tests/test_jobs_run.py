@@ -476,7 +476,7 @@ def test_those_who_follow_see_how_far_uv_is(rig: Rig, capsys: pytest.CaptureFixt
     assert rig.run() == 0
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if line not in lines][3:8] == [
-        "installing 1 packages with uv", "downloading numpy, 16.1MiB", "building docopt==0.6.2",
+        "installing 1 package with uv", "downloading numpy, 16.1MiB", "building docopt==0.6.2",
         "putting packages in place (1)", "compiling Python modules (of 6 packages)",
     ]  # fmt: skip
     assert set(lines) <= set(said), "the log has all of it"

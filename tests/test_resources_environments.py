@@ -797,7 +797,7 @@ def test_an_environment_whose_interpreter_is_gone_is_built_again(
     assert wish.steps(wish.observe(host)) == ()
     harm(paths[name])
     (step,) = wish.steps(wish.observe(host))
-    assert step.say == f"build science with uv from 1 packages again, as its bin/{name} is gone"
+    assert step.say == f"build science with uv from 1 package again, as its bin/{name} is gone"
     assert host.commands.ran == []
 
 

@@ -45,8 +45,16 @@ def solved(host: Host, found: Pass) -> Generator[Told, None, Pass]:
                 told[each.id] = replace(gaps[each.id], forecast=each.forecast_solved(host, None, unsolved=why))
             else:
                 told[each.id] = yield from _with_versions(host, gaps[each.id], each, known[each.id])
-    plan = replace(found.plan, gaps=tuple(told.get(gap.resource.id, gap) for gap in found.plan.gaps))
+    plan = replace(found.plan, gaps=tuple(told.get(gap.resource.id, _being_built(gap)) for gap in found.plan.gaps))
     return replace(found, plan=with_what_waits(host, plan))
+
+
+def _being_built(gap: Gap) -> Gap:
+    """Of a build that is under way it is said that nobody is asked: what it comes to was decided when it began."""
+    going = gap.progress
+    if not isinstance(gap.resource, Environment) or not going or not going.job:
+        return gap
+    return replace(gap, progress=replace(going, say=f"not solved, as it is being built ({going.say.partition(': ')[2]})"))
 
 
 def _lacks(host: Host, environment: Environment, gaps: Mapping[str, Gap]) -> tuple[str, ...]:
@@ -71,7 +79,9 @@ def _with_versions(host: Host, gap: Gap, environment: Environment, lock: str) ->
     try:
         found = Solved(lock=_fit(environment, lock)) if lock else (yield from _asked(host, environment))
     except HubdError as error:
-        told = HubdError(f"{environment.name} cannot be solved: {error.what}", why=error.why, fix=error.fix, retry=error.retry)
+        # What was seen of a job from outside begins with its name.
+        what = error.what.replace(f"{solve_job(environment)} ", "the solve ", 1)
+        told = HubdError(f"{environment.name} cannot be solved: {what}", why=error.why, fix=error.fix, retry=error.retry)
         return replace(gap, forecast=environment.forecast_solved(host, None), error=told)
     return replace(gap, forecast=environment.forecast_solved(host, found))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hubd.host import files
 from hubd.jobs.work import Work
+from hubd.words import counted
 
 # What is compiled for another folder than it ends up in must not have that folder's name in it, nor be compared with the
 # times of files there; older compilers cannot do that.
@@ -49,7 +50,7 @@ def compile_python(work: Work, prefix: Path) -> None:
     store = work.path("cache") / KEPT / tag
     missing = [each for each in _modules(prefix, tag) if not _taken(store / each.key, prefix)]
     if missing:
-        work.phase(f"compiling the Python modules of {len(missing)} packages")
+        work.phase(f"compiling the Python modules of {counted(len(missing), 'package')}")
         sources = [f"{prefix}/{source}" for each in missing for source in each.sources]
         options = [word.format(prefix=prefix) for word in UNBOUND]
         _run(work, prefix, ("-q", "-j", "0", *options, "-i", "-"), stdin="\n".join(sources).encode())

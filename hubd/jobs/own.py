@@ -20,7 +20,7 @@ from hubd.jobs.records import installed
 from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 from hubd.tools.lock import SAVED, Lock, lock_text, parse_lock
-from hubd.words import about, named, size
+from hubd.words import about, counted, named, size
 
 
 def make(work: Work) -> None:
@@ -107,7 +107,7 @@ def write_lock(work: Work) -> None:
         raise HubdError(f"nobody can tell where {named(tuple(strange))} came from", fix=fix)
     pins = tuple(pins_of(prefix))
     if pins:
-        work.phase(f"looking up the checksums of {len(pins)} packages from PyPI")
+        work.phase(f"looking up the checksums of {counted(len(pins), 'package')} from PyPI")
     pip = pypi.solve(work, prefix, pins, alone=True) if pins else ()
     python = "" if packages else uv.version_of((files.read(prefix / "pyvenv.cfg") or b"").decode())
     manager = _made_by(prefix) if packages else "uv"

@@ -10,6 +10,7 @@ from hubd.host import files
 from hubd.host.commands import Line, Result
 from hubd.jobs.work import Work
 from hubd.tools import uv
+from hubd.words import counted
 
 
 def add_pip_part(work: Work, prefix: Path) -> tuple[str, ...]:
@@ -24,7 +25,7 @@ def add_pip_part(work: Work, prefix: Path) -> tuple[str, ...]:
     if not files.is_program(prefix / "bin/python"):
         fix = "Add `- python` to the packages."
         raise HubdError("the pip part needs a Python", why="there is none in this environment", fix=fix)
-    work.phase(f"installing {count} packages from PyPI")
+    work.phase(f"installing {counted(count, 'package')} from PyPI")
     try:
         pins = lock.pip if lock else _solve_on_top(work, prefix, packages)
         install(work, prefix, pins)

@@ -19,6 +19,7 @@ from hubd.tools import conda, mamba
 from hubd.tools.conda import Argv
 from hubd.tools.lock import Lock
 from hubd.tools.solved import Solved
+from hubd.words import counted
 
 
 class _Tool(Protocol):
@@ -79,7 +80,7 @@ def solve_with_conda(work: Work, folder: Path) -> Solved:
     if mamba.drives(program):
         tool = mamba
         _prepare(work, program, prefix)
-    work.phase(f"solving {len(packages)} packages with {program.name}")
+    work.phase(f"solving {counted(len(packages), 'package')} with {program.name}")
     result = _call(work, conda.preview(tool.create(program, prefix, packages, work.spec["channels"])))
     output = f"{result.out}\n{result.err}"
     found = conda.previewed(output)
@@ -93,7 +94,7 @@ def solve_with_conda(work: Work, folder: Path) -> Solved:
 
 def _solve(work: Work, tool: _Tool, program: Path, prefix: Path) -> None:
     packages = work.spec["packages"]
-    work.phase(f"solving and installing {len(packages)} packages with {program.name}")
+    work.phase(f"solving and installing {counted(len(packages), 'package')} with {program.name}")
     result = _run(work, tool, prefix, tool.create(program, prefix, packages, work.spec["channels"]))
     missing = conda.uncovered(packages, installed(prefix))
     if missing:
@@ -101,7 +102,7 @@ def _solve(work: Work, tool: _Tool, program: Path, prefix: Path) -> None:
 
 
 def _rebuild(work: Work, tool: _Tool, program: Path, prefix: Path, lock: Lock) -> None:
-    work.phase(f"installing {len(lock.conda)} packages with {program.name} as locked")
+    work.phase(f"installing {counted(len(lock.conda), 'package')} with {program.name} as locked")
     explicit = work.path("cache") / "explicit.txt"
     files.write_atomic(explicit, tool.explicit_list(lock).encode(), mode=0o644)
     _run(work, tool, prefix, tool.create_locked(program, prefix, explicit))

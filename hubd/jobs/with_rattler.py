@@ -18,6 +18,7 @@ from hubd.jobs.work import Work
 from hubd.tools import conda, rattler
 from hubd.tools.lock import CondaPackage, Lock
 from hubd.tools.solved import Solved
+from hubd.words import counted
 
 # It is told again when this much more is done, in percent.
 TOLD_EVERY = 5
@@ -32,7 +33,7 @@ def install_with_rattler(work: Work, prefix: Path) -> Lock:
 def solve_with_rattler(work: Work, folder: Path) -> Solved:
     """What `install_with_rattler` would install, but for the pip part, which needs what comes before it. Raises HubdError."""
     specs = work.spec["packages"]
-    work.phase(f"solving {len(specs)} packages with rattler")
+    work.phase(f"solving {counted(len(specs), 'package')} with rattler")
     order = rattler.order(folder, _cache(work), specs=specs, channels=work.spec["channels"], only_solve=True)
     result = work.run(_drive(work), stdin=order, quiet=True, HOME=str(work.path("cache")))
     found = rattler.solved(result.out.splitlines())
@@ -47,13 +48,13 @@ def _drive(work: Work) -> rattler.Argv:
 
 def _solve(work: Work, prefix: Path) -> tuple[CondaPackage, ...]:
     specs = work.spec["packages"]
-    work.phase(f"solving {len(specs)} packages with rattler")
+    work.phase(f"solving {counted(len(specs), 'package')} with rattler")
     return _install(work, prefix, specs, rattler.order(prefix, _cache(work), specs=specs, channels=work.spec["channels"]))
 
 
 def _rebuild(work: Work, prefix: Path, lock: Lock) -> tuple[CondaPackage, ...]:
     """Install exactly what the lock names; nothing is solved."""
-    work.phase(f"installing {len(lock.conda)} packages with rattler as locked")
+    work.phase(f"installing {counted(len(lock.conda), 'package')} with rattler as locked")
     listed = sorted(lock.conda, key=lambda package: package.name)
     order = rattler.order(prefix, _cache(work), packages=listed)
     found = _install(work, prefix, [package.url for package in listed], order)

@@ -13,6 +13,7 @@ from hubd.jobs.work import Work
 from hubd.tools import conda, uv
 from hubd.tools.lock import Lock
 from hubd.tools.solved import Solved
+from hubd.words import counted
 
 
 def install_with_uv(work: Work, prefix: Path) -> Lock:
@@ -22,7 +23,7 @@ def install_with_uv(work: Work, prefix: Path) -> Lock:
     work.phase("making the environment")
     pypi.run_uv(work, uv.make(work.path("uv"), prefix, lock.python if lock else python))
     pins = lock.pip if lock else _solve(work, prefix, packages)
-    work.phase(f"installing {len(pins)} packages with uv")
+    work.phase(f"installing {counted(len(pins), 'package')} with uv")
     pypi.install(work, prefix, pins)
     return _lock(prefix, pins)
 
@@ -45,7 +46,7 @@ def _asked(work: Work) -> tuple[str, tuple[str, ...]]:
 def _solve(work: Work, prefix: Path, packages: tuple[str, ...]) -> tuple[str, ...]:
     if work.spec["requirements"]:
         return uv.pinned((files.read(work.path("requirements")) or b"").decode())
-    work.phase(f"solving {len(packages)} packages with uv")
+    work.phase(f"solving {counted(len(packages), 'package')} with uv")
     return pypi.solve(work, prefix, packages) if packages else ()
 
 

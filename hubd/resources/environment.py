@@ -25,6 +25,7 @@ from hubd.tools.lock import LONGEST_LOCK, SAVED, parse_lock
 from hubd.tools.lock_difference import by_another
 from hubd.tools.notebook import Notebook
 from hubd.tools.solved import Solved
+from hubd.words import counted
 
 NOTHING = Notebook("")
 NOBODY = Running()
@@ -191,7 +192,7 @@ class Environment(Resource):
         if not self._is_to_begin(seen):
             return ()
         count = len(self.packages) + len(self.pip)
-        what = f"{count} packages" if count else "the locked list"
+        what = counted(count, "package") if count else "the locked list"
         what = f"the {self.source.kind} {self.source.told}" if self.source else what
         return (Step(f"build {self.environment} with {self.manager} from {what}{_again(seen)}", self._start),)
 
@@ -313,4 +314,7 @@ class NoEnvironment(Resource):
         return (Step(f"remove the environment {self.folder}", remover(self.folder)),) if seen == 0 else ()
 
     def progress(self, seen: int | None) -> Progress | None:
-        return Progress(f"{seen} processes still use {self.folder}; it is removed when they end") if seen else None
+        if not seen:
+            return None
+        use, end = ("process still uses", "it ends") if seen == 1 else ("processes still use", "they end")
+        return Progress(f"{seen} {use} {self.folder}; it is removed when {end}")

@@ -16,6 +16,7 @@ from hubd.resources.environment import Environment
 from hubd.resources.job import LANE, SOLVES, job_unit, observe_job, order_path, orders, report_folder, result_path
 from hubd.resources.job_report import read_report
 from hubd.tools.solved import LONGEST, NAME, Solved, parse_solved
+from hubd.words import counted
 
 
 def waiting_lock(layout: Layout) -> Path:
@@ -69,7 +70,7 @@ class LeftSolves(Resource):
         return () if left and is_waited_for(host.layout) else left
 
     def steps(self, seen: tuple[str, ...]) -> tuple[Step, ...]:
-        return (Step(f"end {len(seen)} solves that nobody waits for", _clear(seen)),) if seen else ()
+        return (Step(f"end {counted(len(seen), 'solve')} that nobody waits for", _clear(seen)),) if seen else ()
 
 
 def _clear(jobs: tuple[str, ...]) -> Callable[[Host], None]:

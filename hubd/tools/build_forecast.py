@@ -10,7 +10,7 @@ from hubd.tools.conda import asked_name
 from hubd.tools.lock import Lock
 from hubd.tools.lock_difference import Difference, as_values, difference, in_short, packages
 from hubd.tools.solved import Solved
-from hubd.words import about, named
+from hubd.words import about, counted, named
 
 SHOWN = 8
 
@@ -63,7 +63,7 @@ class SolvedChange:
         if self.different is not None:
             return in_short(self.different, first=self.first)
         found = sorted(packages(self.solved.lock), key=lambda each: each.name not in self.first)
-        count = _count(len(found), "package")
+        count = counted(len(found), "package")
         return f"{count}: {named([f'{each.name} {each.version}' for each in found])}" if found else count
 
     @property
@@ -79,7 +79,7 @@ class SolvedChange:
         if count is None:
             return ""
         more = f", {about(size)}" if count and size else ""
-        return f"{_count(count, 'package')} to download{more}" if count else "nothing to download"
+        return f"{counted(count, 'package')} to download{more}" if count else "nothing to download"
 
     @property
     def told(self) -> dict[str, Any]:
@@ -154,8 +154,8 @@ class BuildForecast:
         total = self.kernels + self.others
         if not total:
             return ""
-        parts = [_count(self.kernels, "running kernel")] if self.kernels else []
-        parts += [_count(self.others, "other program" if parts else "running program")] if self.others else []
+        parts = [counted(self.kernels, "running kernel")] if self.kernels else []
+        parts += [counted(self.others, "other program" if parts else "running program")] if self.others else []
         keep = "keeps" if total == 1 else "keep"
         until = "it stops" if total == 1 else "they stop"
         return f"{' and '.join(parts)} {keep} generation {self.generation} until {until}"
@@ -173,7 +173,3 @@ class BuildForecast:
         if self.free is None:
             return what
         return f"{what}; {'' if enough else 'only '}{about(self.free)} are free"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

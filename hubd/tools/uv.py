@@ -94,7 +94,7 @@ _PROGRESS = (
     (re.compile(r" *Downloading (\S+) \((\S+)\)"), "downloading {0}, {1}"),
     (re.compile(r" *Building (\S+)"), "building {0}"),
     (re.compile(r" *Prepared (\d+) packages? in .*"), "putting packages in place ({0})"),
-    (re.compile(r" *Installed (\d+) packages? in .*"), "compiling Python modules (of {0} packages)"),
+    (re.compile(r" *Installed (\d+ packages?) in .*"), "compiling Python modules (of {0})"),
 )
 
 
