@@ -258,7 +258,7 @@ def test_a_file_on_the_disk_is_built_and_locks_and_exports_of_it_are_built_again
     said = site.apply(site.config(by_rattler))
     assert said.startswith("0 "), said
     compared = machine.hubd("env", "diff", "r", user="ada").out.splitlines()
-    assert compared == ["r: generation 1 → 2: +1", f"  + {UNLIKE.format(4)} 1.0"], compared
+    assert compared == ["r: generation 1 → 2: by rattler instead of conda, +1", f"  + {UNLIKE.format(4)} 1.0"], compared
     machine.hubd("env", "lock", "r")
     machine.write("/opt/hub/environments/exported.yml", machine.hubd("env", "export", "r", "--generation", "1").out)
     exported = "  exported:\n    file: environments/exported.yml\n    manager: conda\n"
