@@ -80,10 +80,10 @@ def last_line(text: str) -> str:
     return lines[-1][:500] if lines else ""
 
 
-# What programs print of the system's own error, wherever it met them.
 # Characters of a program's output that are searched for what went wrong, from its end; packages and servers write there, too.
 LONGEST_OUTPUT = 64 * 1024
 
+# What programs print of the system's own error, wherever it met them.
 DISK_FULL = "No space left on device"
 
 

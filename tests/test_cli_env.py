@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes import FakeHost, Owners
@@ -17,6 +18,7 @@ from hubd.cli.env_look import list_lines, show_lines, why_lines
 from hubd.cli.env_names import complete_environment, state_words
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
+from hubd.host import files
 from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
 from hubd.words import about, day, table
 
@@ -92,6 +94,22 @@ def test_ones_own_are_listed_and_shown_to_their_person(
     assert "A shell in it: hubd-env --own science " in said(capsys, "env", "why", "science (my own)")
     assert "no environment none of your own" in said(capsys, "env", "show", "none (my own)", code=ExitCode.USAGE)
     assert "there is no environment 'notes'" in said(capsys, "env", "show", "notes", code=ExitCode.USAGE)
+
+
+def test_a_folder_that_may_not_be_read_hides_none_of_the_others(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = own(Path.home()) / "share/jupyter/kernels"
+    children = files.children
+
+    def refuses(folder: Path) -> Any:
+        if folder == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return children(folder)
+
+    monkeypatch.setattr(files, "children", refuses)
+    found = json.loads(said(capsys, "env", "list", "--json"))
+    assert [(each["name"], each["kernel"]) for each in found["own"]] == [("maps", False)]
 
 
 def test_show(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,7 +243,7 @@ def test_one_that_is_being_built_is_not_solved_and_says_so(machine: Machine) -> 
 def test_what_a_manager_needs_comes_first(machine: Machine) -> None:
     machine.write(CONFIG + "  geo: {packages: [ipykernel], manager: conda}\n")
     change = change_of(solve(machine)[0], "geo")
-    assert change["tells"] == ["which versions geo gets can be told once conda:/opt/hub/conda is right".replace(
+    assert change["tells"] == ["which versions geo gets can be told once conda in /opt/hub/conda is right".replace(
         "/opt/hub", str(machine.layout.prefix))]  # fmt: skip
     assert (change["error"], "hubd-job-solve-geo.service" in machine.host.init.started) == (None, False)
 

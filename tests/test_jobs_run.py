@@ -129,6 +129,7 @@ def test_an_environment_by_uv(rig: Rig) -> None:
     assert rig.commands.ran[3] == TRIAL
     trial = json.loads(rig.commands.options[3]["stdin"])
     assert trial["kernel"]["argv"][0] == f"{rig.prefix}/bin/python"
+    assert trial["kernel"]["env"]["PYTHONDONTWRITEBYTECODE"] == "1", "its files are compared meanwhile"
     assert (trial["cells"], trial["seconds"], trial["answer"]) == (rig.spec["cells"], 60, "42")
     assert rig.commands.options[0]["environment"]["UV_CACHE_DIR"] == str(rig.cache / "uv")
     there = [".hubd-files.gz", ".hubd-lock.yaml", ".mark", "pyvenv.cfg", "share"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 
 from hubd.cli.client import daemon_answers, talk
 from hubd.cli.env_names import answered
-from hubd.cli.passes import Progress
+from hubd.cli.passes import Progress, follow_here
 from hubd.errors import ExitCode
 from hubd.layout import Layout
 from hubd.words import about
@@ -45,12 +44,7 @@ def _clear_here(layout: Layout, hear: Callable[[Told], None], *, act: bool) -> t
     from hubd.flow.clearing import came_out, clear
     from hubd.host import local_host
 
-    work = clear(local_host(layout), act=act)
-    while True:
-        try:
-            hear(asdict(next(work)))
-        except StopIteration as ended:
-            return came_out(ended.value)
+    return came_out(follow_here(clear(local_host(layout), act=act), hear))
 
 
 def gc_lines(found: Told) -> Iterator[str]:

@@ -6,9 +6,9 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,8 +19,10 @@ from hubd.show import event_line, plan_lines, summary_lines
 
 if TYPE_CHECKING:
     from hubd.daemon.passes import Ended
-    from hubd.flow.values import Pass
+    from hubd.flow.values import Event, Pass
     from hubd.host import Host
+
+_Result = TypeVar("_Result")
 
 
 @click.command()
@@ -121,13 +123,19 @@ def _solved_here(host: Host, made: Pass, hear: Callable[[Mapping[str, Any]], Non
     from hubd.cli.logs import ended_by_signals
     from hubd.flow.solving import solved
 
-    with ended_by_signals(), contextlib.closing(solved(host, made)) as work:
+    with ended_by_signals():
+        return follow_here(solved(host, made), hear)
+
+
+def follow_here(work: Generator[Event | None, None, _Result], hear: Callable[[Mapping[str, Any]], None]) -> _Result:
+    """Do a piece of work in this process, telling what happens, and give what it came to. An interruption closes it."""
+    with contextlib.closing(work):
         while True:
             try:
                 event = next(work)
             except StopIteration as ended:
-                whole: Pass = ended.value
-                return whole
+                result: _Result = ended.value
+                return result
             if event:
                 hear(asdict(event))
 

@@ -17,7 +17,7 @@ from hubd.resources.solving import clear_solve, result_of, solve_job, waiting_lo
 from hubd.tools.conda import platform
 from hubd.tools.lock import Lock, parse_lock, unfit
 from hubd.tools.solved import Solved
-from hubd.words import named
+from hubd.words import named, thing
 
 POLL = 0.25
 
@@ -41,7 +41,7 @@ def solved(host: Host, found: Pass) -> Generator[Told, None, Pass]:
             yield from _turn(host, turn)
         for each in builds:
             if lacks[each.id]:
-                why = f"which versions {each.name} gets can be told once {named(lacks[each.id], 3)} is right"
+                why = f"which versions {each.name} gets can be told once {named([*map(thing, lacks[each.id])], 3)} is right"
                 told[each.id] = replace(gaps[each.id], forecast=each.forecast_solved(host, None, unsolved=why))
             else:
                 told[each.id] = yield from _with_versions(host, gaps[each.id], each, known[each.id])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 from pathlib import Path
 
 from hubd.errors import HubdError, last_line
 from hubd.jobs import compiled, pypi, records, repository, unpacked
+from hubd.jobs.alone import is_free
 from hubd.jobs.package_cache import clear_unused
 from hubd.jobs.with_conda import program_of
 from hubd.jobs.work import Work
@@ -25,10 +25,8 @@ def clean(work: Work) -> None:
     """Clean the cache that the specification names. Raises HubdError with the manager's reason, or where a build uses it."""
     cache = work.path("cache")
     with (cache / "build.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HubdError("the package cache stays as it is", why="a build uses it at this moment", retry=True) from None
+        if not is_free(lock):
+            raise HubdError("the package cache stays as it is", why="a build uses it at this moment", retry=True)
         compiled.forget_unshared(cache)
         records.forget_unshared(cache)
         repository.clear_left(cache)

@@ -112,11 +112,12 @@ def _rebuild(work: Work, tool: _Tool, program: Path, prefix: Path, lock: Lock) -
 def _run(work: Work, tool: _Tool, prefix: Path, argv: Argv) -> Result:
     """Run the program. Raises HubdError with its reason, also where it ends well and left no environment."""
     result = _call(work, argv, _Progress(work, tool, Path(argv[0]).name))
+    output = f"{result.out}\n{result.err}"
     # The exit code alone is not to be trusted: the program's own mark is, which mamba begins empty.
     if result.code != 0 or not files.read(prefix / "conda-meta/history"):
-        for text in conda.message(result.out + result.err).splitlines():
+        for text in conda.message(output).splitlines():
             work.log(text)
-        raise tool.failure(f"{result.out}\n{result.err}", code=result.code)
+        raise tool.failure(output, code=result.code)
     return result
 
 
