@@ -281,17 +281,24 @@ def test_record_that_is_damaged_or_gone_loses_nothing(hub_machine: HubMachine, d
 # ---------------------------------------------------------------- a folder lies where a file should be
 
 
-def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(hub_machine: HubMachine) -> None:
+@pytest.fixture
+def folder_in_the_place_of_a_file(hub_machine: HubMachine) -> Iterator[str]:
     place = "/opt/hub/state/servers.json"
     hub_machine.shell(f"rm {place} && mkdir {place}")
+    yield place
+    hub_machine.run(("mv", place, f"{place}.old"))
+
+
+def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(
+    hub_machine: HubMachine, folder_in_the_place_of_a_file: str
+) -> None:
+    place = folder_in_the_place_of_a_file
     cure = f"Move it out of the way: mv {place} {place}.old"
     planned = hub_machine.hubd("plan")
-    assert f"  … the file {place}: a folder is in its place\n" in planned.out, planned
-    assert cure in planned.out, planned
+    assert f"  ✗ {place} should be a file\n    because it is a folder\n    {cure}\n" in planned.out, planned
     done = hub_machine.hubd("apply", "--yes", check=False)
     assert (done.code, cure in done.err) == (5, True), done
     assert trouble(hub_machine)[f"file:{place}"]["fix"] == cure
-    hub_machine.run(("mv", place, f"{place}.old"))
 
 
 # ---------------------------------------------------------------- somebody cleans /run up

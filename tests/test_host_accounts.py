@@ -139,8 +139,13 @@ def test_what_a_program_was_started_in_counts(
 @pytest.mark.real_programs
 def test_a_shell_that_was_started_in_a_folder_uses_it(tmp_path: Path) -> None:
     folder = tmp_path / "geo/7"
-    shell = subprocess.Popen(("/bin/cat",), stdin=subprocess.PIPE, env={"CONDA_PREFIX": str(folder)})
+    variables = {"CONDA_PREFIX": str(folder)}
+    shell = subprocess.Popen(("/bin/cat",), bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables)
+    assert shell.stdin and shell.stdout
     try:
+        # A program has its variables a moment after it was started: what it answers, it says with them.
+        shell.stdin.write(b"?")
+        assert shell.stdout.read(1) == b"?"
         host = local_host(Layout(tmp_path), systemd=False)
         assert [host.processes_using(each) for each in (folder, folder.parent, tmp_path / "geo/77")] == [1, 1, 0]
         assert host.running_from(folder) == Running(others=1)
