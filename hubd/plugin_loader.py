@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pluggy
@@ -26,6 +26,9 @@ MAPPINGS = ("hubd_config_sections", "hubd_hub_settings")
 ANSWERS: Mapping[str, type] = {
     "hubd_config_sections": type, "hubd_hub_settings": Mapping, "hubd_resources": Resource, "hubd_notices": hooks.Notice,
 }  # fmt: skip
+
+# What pluggy's markers leave on a function.
+_MARKS = (f"{hooks.PROJECT}_impl", f"{hooks.PROJECT}_spec")
 
 # Plugins' modules as this process imported them: where from, and the state of their files.
 _imported: dict[str, tuple[Path, tuple[object, ...]]] = {}
@@ -99,9 +102,24 @@ def _checked(hook: str, answer: Any) -> Any:
     return answer
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks for hooks among the marked functions of modules. pluggy asks every name for all it might be, at each pass anew."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if _is_marked(plugin, name) else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if _is_marked(module_or_class, name) else None
+
+
+def _is_marked(module: ModuleType, name: str) -> bool:
+    function = vars(module).get(name)
+    return isinstance(function, FunctionType) and any(mark in vars(function) for mark in _MARKS)
+
+
 def load(declared: Iterable[Plugin], *, bundled: Path) -> Plugins:
     """The built-in parts and the declared plugins. bundled: the folder of the plugins that come with hubd."""
-    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager = _Manager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
     for name in BUILT_IN:
         manager.register(importlib.import_module(f"hubd.parts.{name}"), name=name)
