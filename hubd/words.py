@@ -37,7 +37,7 @@ def plain(text: str, longest: int = LONGEST_TEXT) -> str:
     half characters, and marks that turn the direction of writing.
     """
     line = " ".join(_SEQUENCE.sub("", text).split())
-    shown = "".join(letter for letter in line if letter.isprintable())
+    shown = line if line.isprintable() else "".join(filter(str.isprintable, line))
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
