@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,9 +126,17 @@ def my_group() -> str:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> FakeHost:
-    """A machine in a folder: nothing on it, every program answers with nothing."""
-    return FakeHost(tmp_path)
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
+    """A machine in a folder: nothing on it, every program answers with nothing.
+
+    Where whole machines are begun it is the same folder for each test, as the files of one that is copied name it.
+    """
+    if not hasattr(request.module, "Machine"):
+        return FakeHost(request.getfixturevalue("tmp_path"))
+    folder = tmp_path_factory.getbasetemp() / "machines/one"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return FakeHost(folder)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from hubd.layout import Layout
 from hubd.resources.base import Memo, Progress, Resource, Step
 from hubd.tools.program import Listener, Program
 
+# The names of owners, and by path the numbers of those who own something.
+Kept = tuple[list[str], dict[Path, tuple[int, int]]]
 Handler = Callable[[tuple[str, ...]], str | int | None]
 
 
@@ -187,7 +189,7 @@ class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
     __slots__ = (
-        "accounts", "commands", "holding", "init", "kernels", "listening", "now", "processes", "replaced", "said", "slept", "web",
+        "accounts", "commands", "folder", "holding", "init", "kernels", "listening", "now", "processes", "replaced", "said", "slept", "web",
     )  # fmt: skip
 
     commands: FakeCommands  # type: ignore[assignment]
@@ -196,6 +198,7 @@ class FakeHost(Host):
     web: FakeWeb  # type: ignore[assignment]
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         layout = Layout(folder / "hub", run=folder / "run", units=folder / "units", homes=folder / "home")
         super().__init__(layout, FakeCommands(), FakeAccounts(), FakeInit(), FakeWeb())  # type: ignore[arg-type]
         self.said: list[str] = []
@@ -246,6 +249,15 @@ class Owners:
         monkeypatch.setattr(files, "look", self._looked)
         monkeypatch.setattr(os, "fchown", self._fchown)
 
+    def kept(self, folder: Path) -> Kept:
+        """Who owns what below `folder`, for `put_back` when other files are at the same places."""
+        found = ((path, self._owned.get(_inode(path.lstat()))) for path in folder.rglob("*"))
+        return list(self._names), {path: owner for path, owner in found if owner}
+
+    def put_back(self, kept: Kept) -> None:
+        names, owned = kept
+        self._names, self._owned = list(names), {_inode(path.lstat()): owner for path, owner in owned.items()}
+
     def _ids(self, owner: str | None, group: str | None) -> tuple[int, int]:
         return self._number(owner), self._number(group)
 
@@ -257,20 +269,23 @@ class Owners:
         return self.FIRST + self._names.index(name)
 
     def _fchown(self, descriptor: int, uid: int, gid: int) -> None:
-        status = os.fstat(descriptor)
-        old = self._owned.get((status.st_dev, status.st_ino), (-1, -1))
-        self._owned[status.st_dev, status.st_ino] = (old[0] if uid == -1 else uid, old[1] if gid == -1 else gid)
+        inode = _inode(os.fstat(descriptor))
+        old = self._owned.get(inode, (-1, -1))
+        self._owned[inode] = (old[0] if uid == -1 else uid, old[1] if gid == -1 else gid)
 
     def _looked(self, path: Path, *, names: bool = True) -> files.Found | None:
         found = self._look(path, names=names)
         if found is None or not names:
             return found
-        status = path.lstat()
-        uid, gid = self._owned.get((status.st_dev, status.st_ino), (-1, -1))
+        uid, gid = self._owned.get(_inode(path.lstat()), (-1, -1))
         return replace(found, owner=self._name(uid, found.owner), group=self._name(gid, found.group))
 
     def _name(self, number: int, otherwise: str) -> str:
         return self._names[number - self.FIRST] if number >= self.FIRST else otherwise
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

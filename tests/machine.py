@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeHost, HubApi
+from begun import Begun
+from fakes import FakeHost, HubApi, Owners
 
 from hubd.flow.reconcile import reconcile
 from hubd.flow.values import Event, Pass, Result
@@ -35,14 +36,18 @@ environments:
 """
 
 
+# By the texts that the machine came to rest with, in their order.
+_begun: dict[tuple[str, ...], Begun] = {}
+
+
 class Machine:
     """host: the fake. slow: jobs do not end by themselves. people, groups: what the hub's API tells.
 
     cleaned: hears of each package cache that a job cleans. solved: does the work of a job that only solves.
     """
 
-    def __init__(self, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.host, self.layout, self.slow = host, host.layout, False
+    def __init__(self, host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host, self.owners, self.layout, self.slow = host, owners, host.layout, False
         self.people: dict[str, bool] = {}
         self.groups: dict[str, set[str]] = {}
         self.events: list[Event] = []
@@ -70,6 +75,17 @@ class Machine:
 
     def write(self, text: str) -> None:
         self.layout.config_file.write_text(text)
+
+    def begin(self, *texts: str) -> None:
+        """Settle as each of these says. Only for a machine that nobody did anything to: it becomes a copy of the first such."""
+        texts, others = texts or (CONFIG,), (self.people, self.groups, self._next)
+        if texts in _begun:
+            _begun[texts].put_into(self.host, self.owners, others)
+            return
+        for text in texts:
+            self.write(text)
+            self.settle()
+        _begun[texts] = Begun.of(self.host, self.owners, others, self.host.folder.with_name(f"begun-{len(_begun)}"))
 
     def make(self, *, act: bool = True) -> Pass:
         """One pass."""

@@ -33,8 +33,8 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     for module in ("env_names", "env_change"):
         monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     return made
 
 

@@ -27,10 +27,8 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine on which two generations of science are whole, each with a lock of conda packages and a pip part."""
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     monkeypatch.setattr("hubd.cli.env_names.daemon_answers", lambda layout: False)
-    made = Machine(host, monkeypatch)
-    made.settle()
-    made.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin(CONFIG, CONFIG.replace("ipykernel", "ipykernel, numpy"))
     put(made, 1, conda("scipy-1.1-0", "ipykernel-6.29-h1_0"), "six==1.0")
     put(made, 2, conda("numpy-2.4-0", "ipykernel-6.29-h1_1"), "six==1.1")
     return made

@@ -30,8 +30,8 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(env_own, "daemon_answers", lambda layout: False)
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     published.ask(host.layout, "bea", "geo", lock_text(LOCK).encode())
     return made
 

@@ -40,7 +40,7 @@ def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys.modules["hubd.cli.main"], "layout_of", lambda prefix: host.layout)
     for module in ("passes", "status"):
         monkeypatch.setattr(f"hubd.cli.{module}.daemon_answers", lambda layout: False)
-    return Machine(host, monkeypatch)
+    return Machine(host, owners, monkeypatch)
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -271,7 +271,7 @@ def test_status_tells_of_a_pass_that_came_to_no_end(
 
 
 def test_status_beside_another_pass(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.settle()
+    machine.begin()
     with file_lock(machine.layout.lock, wait=0, what="installation"):
         assert run(["status"]) == ExitCode.DONE
     said = capsys.readouterr().out
@@ -349,7 +349,7 @@ def test_the_exit_code_of_status(machine: Machine, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_to_watch(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.settle()
+    machine.begin()
     assert run(["status", "--watch"]) != ExitCode.DONE
     assert "hubd is not running" in capsys.readouterr().err
 
@@ -623,7 +623,7 @@ def test_a_plugin_brings_commands_and_replaces_none(machine: Machine, capsys: py
 
 
 def test_a_change_that_nobody_has_read_is_told_without_a_daemon(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.settle()
+    machine.begin()
     for later, headline in ((-10, "All is right."), (10, "A change of config.yaml or of a drop-in waits for `hubd apply`.")):
         at = machine.host.now + later
         os.utime(machine.layout.config_file, (at, at))

@@ -49,7 +49,7 @@ class Rig:
 
 @pytest.fixture
 def rig(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    return Rig(Machine(host, monkeypatch))
+    return Rig(Machine(host, owners, monkeypatch))
 
 
 @pytest.mark.parametrize("do", ["plan", "apply", "status", "follow", "environments", "rollback", "build", "clear", "look"])
@@ -103,7 +103,7 @@ def test_a_plan_of_an_invalid_file(rig: Rig) -> None:
 
 
 def test_environments_in_short_and_one_as_a_whole(rig: Rig) -> None:
-    rig.machine.settle()
+    rig.machine.begin()
     code, told = rig.last(do="environments")
     assert (code, [each["name"] for each in told["environments"]]) == (ExitCode.DONE, ["science"])
     assert rig.last(do="environments", name="science")[1]["generations"][0]["number"] == 1
@@ -221,9 +221,7 @@ def test_apply_with_wait_follows_jobs_to_their_end(rig: Rig) -> None:
 
 
 def test_a_rollback_is_recorded_and_put_in_place_by_a_pass_of_its_own(rig: Rig) -> None:
-    rig.machine.settle()
-    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
-    rig.machine.settle()
+    rig.machine.begin(CONFIG, CONFIG.replace("ipykernel", "ipykernel, numpy"))
 
     def wake(reason: str) -> None:
         threading.Thread(target=lambda: [rig.passes.make("something else"), rig.passes.make(reason)]).start()
@@ -239,9 +237,7 @@ def test_a_rollback_is_recorded_and_put_in_place_by_a_pass_of_its_own(rig: Rig) 
 
 
 def test_who_is_second_waits_for_the_switch_too(rig: Rig) -> None:
-    rig.machine.settle()
-    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
-    rig.machine.settle()
+    rig.machine.begin(CONFIG, CONFIG.replace("ipykernel", "ipykernel, numpy"))
     decide(rig.machine.host, "science")  # of the first, whose pass has not come so far yet
     rig.control._wake = lambda reason: threading.Thread(target=lambda: rig.passes.make(reason)).start()
     code, told = rig.last(do="rollback", name="science")
@@ -250,9 +246,7 @@ def test_who_is_second_waits_for_the_switch_too(rig: Rig) -> None:
 
 
 def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.machine.settle()
-    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
-    rig.machine.settle()
+    rig.machine.begin(CONFIG, CONFIG.replace("ipykernel", "ipykernel, numpy"))
 
     def wake(reason: str) -> None:
         rig.machine.write("limits: {memry: 1G}\n")
@@ -265,9 +259,7 @@ def test_a_rollback_whose_pass_comes_to_no_end_is_told(rig: Rig, monkeypatch: py
 
 
 def test_forward_to_a_build_is_followed_to_its_end(rig: Rig) -> None:
-    rig.machine.settle()
-    rig.machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
-    rig.machine.settle()
+    rig.machine.begin(CONFIG, CONFIG.replace("ipykernel", "ipykernel, numpy"))
     decide(rig.machine.host, "science")
     rig.machine.settle()
     shutil.rmtree(rig.machine.layout.envs / "science/2")
@@ -285,7 +277,7 @@ def test_forward_to_a_build_is_followed_to_its_end(rig: Rig) -> None:
 
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig, wait: bool) -> None:
-    rig.machine.settle()
+    rig.machine.begin()
     rig.machine.slow = True
 
     threads = []
@@ -315,7 +307,7 @@ def test_a_build_anew_is_followed_to_its_end_and_not_to_that_of_others(rig: Rig,
 
 
 def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
-    rig.machine.settle()
+    rig.machine.begin()
     answers: Iterator[Any] = rig.control.answer({"do": "follow"}, ROOT)
     heard: list[Any] = []
     assert next(answers) == {"heard": True}
@@ -332,7 +324,7 @@ def test_followers_hear_everything_from_now_on(rig: Rig) -> None:
 
 
 def test_who_asks_for_an_environment_has_its_files_looked_through(rig: Rig) -> None:
-    rig.machine.settle()
+    rig.machine.begin()
     prefix = rig.machine.layout.envs / "science/1"
     manifest.write(prefix, without=(MARK,))
     assert rig.last(do="environments", name="science")[1]["trouble"] is None
@@ -345,7 +337,7 @@ def test_who_asks_for_an_environment_has_its_files_looked_through(rig: Rig) -> N
 
 
 def test_environments_are_looked_through_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.machine.settle()
+    rig.machine.begin()
     daemon = Daemon(rig.machine.layout)
     turns: list[Any] = ["geo", HubdError("somebody decides"), OSError("no"), ""]
 

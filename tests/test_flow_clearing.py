@@ -35,10 +35,8 @@ GONE = ".3.0123456789ab.hubd-gone"
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine on which everything is right, with three generations of science, and one in the package cache."""
-    made = Machine(host, monkeypatch)
-    for packages in ("ipykernel", "ipykernel, numpy", "ipykernel, scipy"):
-        made.write(CONFIG.replace("ipykernel", packages))
-        made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin(*(CONFIG.replace("ipykernel", packages) for packages in ("ipykernel", "ipykernel, numpy", "ipykernel, scipy")))
     made.layout.package_cache("environments").mkdir(parents=True, exist_ok=True)
     return made
 

@@ -26,8 +26,8 @@ from hubd.tools.lock import SAVED, Lock, lock_text
 
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     return made
 
 
@@ -215,8 +215,8 @@ def test_the_servers_own_environment_is_told_of_when_asked_for(machine: Machine)
 def test_another_audience_gets_the_kernel_also_while_nothing_newer_is_there(
     host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = Machine(host, monkeypatch)
-    machine.settle()
+    machine = Machine(host, owners, monkeypatch)
+    machine.begin()
     kernels = machine.layout.audiences
     assert (kernels / "everyone/kernels/science/kernel.json").exists()
     machine.slow = True

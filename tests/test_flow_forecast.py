@@ -26,8 +26,8 @@ FREE = 40 * GB
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine on which everything is right; its builds note what was asked for, and how large they are."""
     monkeypatch.setattr("hubd.resources.environment.free_space", lambda folder: FREE)
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     note(made, 1, packages=["python=3.12", "ipykernel"], size=1_200_000_000)
     return made
 

@@ -27,8 +27,8 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
     host.now = NOW
-    machine = Machine(host, monkeypatch)
-    machine.settle()
+    machine = Machine(host, owners, monkeypatch)
+    machine.begin()
     seal(machine, "science")
     return machine
 

@@ -22,8 +22,8 @@ UNIT = "hubd-job-env-science.service"
 
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     return made
 
 

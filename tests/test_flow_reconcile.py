@@ -26,7 +26,7 @@ FIXED, RUNNING, FAILED, HELD = Result.FIXED, Result.RUNNING, Result.FAILED, Resu
 
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(host, monkeypatch)
+    return Machine(host, owners, monkeypatch)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -62,7 +62,7 @@ def test_a_plan_changes_nothing_at_all(machine: Machine) -> None:
 
 
 def test_a_pass_with_nothing_to_do_writes_only_the_record(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     before, did = snapshot(machine.layout.prefix.parent), len(machine.host.init.did)
     machine.make()
     after = snapshot(machine.layout.prefix.parent)
@@ -105,7 +105,7 @@ def test_a_missing_config_and_a_folder_in_its_place_are_problems_too(machine: Ma
 
 
 def test_a_person_taken_off_the_list_loses_what_the_list_gave_and_keeps_the_home(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.write(CONFIG.replace("[ada, bea]", "[ada]").replace("users: [bea, cid]", "users: [cid]"))
     plan = machine.make(act=False).plan
     assert [gap.resource.id for gap in plan.gaps if gap.removal] == ["closed-person:bea"]
@@ -124,7 +124,7 @@ def test_a_person_taken_off_the_list_loses_what_the_list_gave_and_keeps_the_home
 
 
 def test_an_admin_no_more(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.write(CONFIG.replace("admins: [ada]", "admins: [bea]").replace("users: [bea", "users: [ada"))
     machine.settle()
     assert machine.host.accounts.groups["hubd-admins"] == {"bea"}
@@ -133,7 +133,7 @@ def test_an_admin_no_more(machine: Machine) -> None:
 
 
 def test_a_slow_build_holds_its_kernel_and_nobody_else(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.slow = True
     machine.write(CONFIG + "  maths: {packages: [ipykernel, sympy], manager: uv}\n")
     results = machine.results(machine.make())
@@ -149,7 +149,7 @@ def test_a_slow_build_holds_its_kernel_and_nobody_else(machine: Machine) -> None
 
 
 def test_an_environment_no_longer_declared_goes_with_its_kernel_once_nobody_uses_it(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     folder = machine.layout.envs / "science"
     machine.host.processes[folder] = 2
     machine.write(CONFIG[: CONFIG.index("environments:")])
@@ -181,7 +181,7 @@ DRIFT = [
 
 @pytest.mark.parametrize("drift", DRIFT, ids=range(len(DRIFT)))
 def test_drift_is_seen_and_repaired(machine: Machine, drift: object) -> None:
-    machine.settle()
+    machine.begin()
     drift(machine)  # type: ignore[operator]
     assert machine.make(act=False).plan.changes
     machine.settle()
@@ -189,8 +189,15 @@ def test_drift_is_seen_and_repaired(machine: Machine, drift: object) -> None:
     assert "mallory" not in machine.people
 
 
+def test_a_machine_that_is_copied_for_a_test_is_at_rest(machine: Machine) -> None:
+    machine.begin()
+    machine.begin()
+    assert machine.host.init.state(HUB_UNIT).is_active
+    assert not machine.make().outcomes
+
+
 def test_new_settings_restart_the_hub_once_and_only_the_hub(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.host.init.did.clear()
     (machine.layout.config_d / "mine.py").write_text("c.X = 1")
     machine.settle()
@@ -199,7 +206,7 @@ def test_new_settings_restart_the_hub_once_and_only_the_hub(machine: Machine) ->
 
 @pytest.mark.parametrize("name", HUB_SECRETS)
 def test_a_secret_made_anew_restarts_the_hub_once_and_nobody_asks_it_before(machine: Machine, name: str) -> None:
-    machine.settle()
+    machine.begin()
     old = (machine.layout.hub_state / name).read_text()
     machine.host.init.did.clear()
     machine.host.web.asked.clear()
@@ -214,7 +221,7 @@ def test_a_secret_made_anew_restarts_the_hub_once_and_nobody_asks_it_before(mach
 
 
 def test_another_folder_of_the_routes_restarts_the_proxy_and_then_the_hub(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.host.init.did.clear()
     shutil.rmtree(machine.layout.proxy_rules)
     machine.host.replace(machine.layout.proxy_rules)
@@ -224,13 +231,13 @@ def test_another_folder_of_the_routes_restarts_the_proxy_and_then_the_hub(machin
 
 
 def test_the_first_start_of_the_hub_is_with_its_secrets(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     assert [what for what in machine.host.init.did if what[1] == HUB_UNIT].count(("start", HUB_UNIT)) == 1
     assert ("restart", HUB_UNIT) not in machine.host.init.did
 
 
 def test_people_and_limits_and_kernels_never_restart_the_hub(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.host.init.did.clear()
     text = CONFIG.replace("cid]", "cid, dan]").replace("1G", "2G") + "  maths: {packages: [ipykernel], manager: uv}\n"
     machine.write(text)
@@ -239,7 +246,7 @@ def test_people_and_limits_and_kernels_never_restart_the_hub(machine: Machine) -
 
 
 def test_a_kill_between_step_and_restart_heals(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     stop = threading.Event()
     (machine.layout.config_d / "mine.py").write_text("c.X = 1")
     reconcile(machine.host, act=True, stop=stop, tell=lambda event: stop.set() if "unit:" in event.id else None)
@@ -275,7 +282,7 @@ def test_a_hub_that_does_not_answer_fails_within_its_deadline(machine: Machine) 
 
 
 def test_a_damaged_record_is_told_once_and_nothing_is_lost(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.layout.record.write_text("{")
     assert machine.make().outcomes == ()
     assert record.read(machine.layout).last["trouble"][0]["id"] == "record"
@@ -300,7 +307,7 @@ def test_what_is_about_to_be_made_is_owned_before_it_is(machine: Machine) -> Non
 
 
 def test_a_person_dropped_while_a_choice_is_made_is_closed_afterwards(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     text = (
         CONFIG.replace("users: [bea, cid]", "users: [cid]").replace("[ada, bea]", "[ada]").replace("manager: uv", "manager: auto")
     )
@@ -378,7 +385,7 @@ def test_a_full_disk_fails_what_needs_it_and_the_next_pass_heals(machine: Machin
 
 
 def test_a_clock_set_back_changes_nothing(machine: Machine) -> None:
-    machine.settle()
+    machine.begin()
     machine.host.now -= 10**8
     assert machine.make().outcomes == ()
 

@@ -31,10 +31,8 @@ NEWEST = CONFIG.replace("ipykernel", "ipykernel, numpy, xarray")
 @pytest.fixture
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with three generations of `science`, of which the third is what is asked for."""
-    made = Machine(host, monkeypatch)
-    for text in (CONFIG, NEWER, NEWEST):
-        made.write(text)
-        made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin(CONFIG, NEWER, NEWEST)
     return made
 
 

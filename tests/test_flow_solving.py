@@ -41,8 +41,8 @@ def lock(*pins: str) -> Lock:
 def machine(host: FakeHost, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine on which everything is right and a change of the packages waits."""
     monkeypatch.setattr("hubd.resources.environment.free_space", lambda folder: 10**10)
-    made = Machine(host, monkeypatch)
-    made.settle()
+    made = Machine(host, owners, monkeypatch)
+    made.begin()
     (made.layout.envs / "science/1" / SAVED).write_text(lock_text(lock("numpy==2.3", "scipy==1.0")))
     made.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
     answers(made, Solved(lock=lock("numpy==2.4", "dask==1.0", "ipykernel==7.0"), downloads=3))
