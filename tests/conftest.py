@@ -8,6 +8,7 @@ test, so that not even a thread can swallow it.
 from __future__ import annotations
 
 import grp
+import logging
 import os
 import pwd
 import shutil
@@ -111,6 +112,17 @@ def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for disks."""
     monkeypatch.setattr("os.sync", lambda: None)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """What is logged, as it comes."""
+    told: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = told.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    yield told
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture

@@ -369,7 +369,7 @@ TYPED = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(TYPED, min_size=1, max_size=4), st.sampled_from([FILE, *ODD]))
 def test_what_is_set_is_read_back_and_comments_survive(typed: list[tuple[str, str]], text: str) -> None:
     if text != FILE:  # lists in the way of `people.users` carry comments of their own

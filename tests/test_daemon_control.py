@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -374,7 +375,7 @@ def test_whoever_listens_is_asked_now_and_then_whether_they_are_still_there(
 
 
 def test_a_bug_is_answered_and_told_in_the_log(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, logged: list[logging.LogRecord]
 ) -> None:
     def bug(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nought")
@@ -383,7 +384,7 @@ def test_a_bug_is_answered_and_told_in_the_log(
     code, told = rig.last(do="plan")
     assert code == ExitCode.FAILED
     assert told["error"]["why"] == "ZeroDivisionError: by nought"
-    assert "by nought" in caplog.text
+    assert "by nought" in logging.Formatter().format(logged[0])
 
 
 def test_one_who_leaves_is_no_longer_told(rig: Rig) -> None:
@@ -604,14 +605,14 @@ def test_a_job_that_says_it_is_over_is_looked_at_before_its_turn_but_not_for_eve
 
 @pytest.mark.real_sockets
 def test_a_socket_that_cannot_be_opened_is_told_once_and_tried_again(
-    daemon: Daemon, rig: Rig, caplog: pytest.LogCaptureFixture
+    daemon: Daemon, rig: Rig, logged: list[logging.LogRecord]
 ) -> None:
     layout = rig.machine.layout
     shutil.rmtree(layout.run)
     layout.run.touch()
     for _ in range(3):
         daemon._open_sockets()
-    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    told = [record.getMessage() for record in logged if record.levelname == "ERROR"]
     assert len(told) == 2 and all("File exists" in each for each in told)
     layout.run.unlink()
     daemon._open_sockets()
