@@ -7,6 +7,7 @@ test, so that not even a thread can swallow it.
 
 from __future__ import annotations
 
+import gc
 import grp
 import logging
 import os
@@ -87,15 +88,22 @@ sys.addaudithook(guard)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all is collected
     config.addinivalue_line("markers", "real_programs: runs real programs that it ends itself (nothing that changes the machine)")
     config.addinivalue_line("markers", "real_sockets: talks over sockets that it listens on itself")
     config.addinivalue_line("markers", "touches_machine: expects to be refused")
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not go through it again and again."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def locked_out(request: pytest.FixtureRequest) -> Iterator[None]:
     """No real program, no network, no file of the machine: each test that needs some says so by a marker."""
-    allowed = OPEN.get(Path(request.node.path).name, frozenset())
+    allowed = OPEN.get(request.node.path.name, frozenset())
     allowed |= PROGRAMS if request.node.get_closest_marker("real_programs") else frozenset()
     allowed |= NETWORK if request.node.get_closest_marker("real_sockets") else frozenset()
     guard.allowed, guard.refused, guard.on = allowed, [], True
@@ -107,11 +115,13 @@ def locked_out(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"the test reached for the real machine: {guard.refused}")
 
 
-@pytest.fixture(autouse=True)
-def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def no_disk() -> Iterator[None]:
     """Nobody waits for disks."""
-    monkeypatch.setattr("os.sync", lambda: None)
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.sync", lambda: None)
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture
