@@ -189,7 +189,8 @@ class FakeHost(Host):
     """A machine in a folder. said: sentences for whoever follows the pass. slept: seconds, none of them waited."""
 
     __slots__ = (
-        "accounts", "commands", "folder", "holding", "init", "kernels", "listening", "now", "processes", "replaced", "said", "slept", "web",
+        "accounts", "commands", "folder", "holding", "init", "kernels", "listening", "now", "processes", "replaced", "said",
+        "slept", "web",
     )  # fmt: skip
 
     commands: FakeCommands  # type: ignore[assignment]
