@@ -52,10 +52,25 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield from _waiting_lines(waiting)
     for broken in plan["broken"]:
         yield f"  ! the plugin {broken['plugin']} is left out: {broken['why']}"
-    if not plan["changes"] and not plan["waiting"]:
-        yield f"Nothing to do: {plan['right']} things are right."
-    elif plan["changes"]:
-        yield f"{counted(len(plan['changes']), 'change')}, {plan['right']} things are right. Nothing was changed yet: hubd apply"
+    yield _last_word(plan)
+
+
+def _last_word(plan: Mapping[str, Any]) -> str:
+    """What a plan comes to, in numbers: what a pass would do, what somebody has to see to, what goes on by itself."""
+    changes, troubles = len(plan["changes"]), len(troubles_of(plan))
+    goes_on = sum(not waiting["error"] for waiting in plan["waiting"])
+    right = f"{plan['right']} {'thing is' if plan['right'] == 1 else 'things are'} right"
+    if not (changes or troubles or goes_on):
+        return f"Nothing to do: {right}."
+    counts = [counted(changes, "change")] if changes else []
+    counts += [f"{counted(troubles, 'thing')} {'needs' if troubles == 1 else 'need'} attention"] if troubles else []
+    counts += [f"{counted(goes_on, 'thing')} {'is' if goes_on == 1 else 'are'} under way or waiting"] if goes_on else []
+    return f"{', '.join((*counts, right))}.{' Nothing was changed yet: hubd apply' if changes else ''}"
+
+
+def troubles_of(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What of a plan is not right and gets no step now: it is refused, something is in its way, or it failed and waits."""
+    return [*(waiting for waiting in plan["waiting"] if waiting["error"]), *plan["broken"]]
 
 
 def _waiting_lines(waiting: Mapping[str, Any]) -> Iterator[str]:
@@ -112,9 +127,11 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     waits = status.get("daemon") is None and status.get("change_waits") and not status.get("under_way")
     waits = waits and status["state"] == "working"
     headline = "A change of config.yaml or of a drop-in waits for `hubd apply`." if waits else words[status["state"]]
+    daemon = status.get("daemon")
+    if status["state"] == "right" and daemon and daemon.get("pass_since"):
+        headline = "All was right."  # what this pass finds nobody knows yet
     yield f"{headline} (last looked: {status['when']})"
     yield from (f"  {problem}" for problem in status["config_problems"])
-    daemon = status.get("daemon")
     if daemon is None:
         start = status.get("start_hubd", "systemctl start hubd")
         yield f"hubd is not running: changes of config.yaml wait for `hubd apply`. Start it: {start}"

@@ -27,6 +27,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 RELEASED = ("bootstrap.py", "pyproject.toml", "LICENSE", "README.md", "config", "hubd", "installer", "plugins")
 INSIDE = "/root/hubd"
 COMMAND = ("python3", f"{INSIDE}/bootstrap.py", "--admin", "ada")
+# What `hubd status` begins with, without and with a pass under way, which the daemon makes now and then.
+RIGHT = ("All is right.", "All was right.")
 KERNEL, DISPLAYED = "science", "Python (science)"
 UNITS = {"hub": "jupyterhub.service", "proxy": "jupyterhub-proxy.service", "daemon": "hubd.service"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from base_tree import base_tree
-from hub import KERNEL, HubMachine, copy_checkout, timed_install
+from hub import KERNEL, RIGHT, HubMachine, copy_checkout, timed_install
 
 
 def test_debian_13_gets_the_same_hub() -> None:
@@ -18,7 +18,7 @@ def test_debian_13_gets_the_same_hub() -> None:
         assert said, done
         machine.passwords["ada"] = said[1]
         status = machine.hubd("status")
-        assert status.out.startswith("All is right."), status
+        assert status.out.startswith(RIGHT), status
         plan = machine.hubd("plan", "--detailed-exitcode")
         assert plan.out.startswith("Nothing to do:"), plan
         server = machine.sign_in("ada").start_server()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from base_tree import base_tree
-from hub import CHECKOUT, INSIDE, KERNEL, HubMachine, Installed, archive, timed_install
+from hub import CHECKOUT, INSIDE, KERNEL, RIGHT, HubMachine, Installed, archive, timed_install
 from hubclient import SignInRefused
 from web import web_server
 
@@ -25,7 +25,7 @@ def test_install_prints_the_address_and_a_password_that_lets_ada_in(installed: I
 
 
 def test_installed_hub_is_right_and_has_nothing_left_to_do(installed: Installed) -> None:
-    assert (installed.status.code, installed.status.out.startswith("All is right.")) == (0, True), installed.status
+    assert (installed.status.code, installed.status.out.startswith(RIGHT)) == (0, True), installed.status
     assert installed.plan.code == 0, installed.plan
     assert installed.plan.out.startswith("Nothing to do:")
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub import COMMAND, KERNEL, HubMachine, copy_checkout, timed_install
+from hub import COMMAND, KERNEL, RIGHT, HubMachine, copy_checkout, timed_install
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def ends_right(machine: HubMachine) -> None:
     assert said, f"a password that was never shown is shown now: {done}"
     machine.passwords["ada"] = said[1]
     status = machine.hubd("status")
-    assert status.out.startswith("All is right."), status
+    assert status.out.startswith(RIGHT), status
     plan = machine.hubd("plan", "--detailed-exitcode", check=False)
     assert (plan.code, plan.out.startswith("Nothing to do:")) == (0, True), plan
     assert machine.sign_in("ada").start_server().run("print(6 * 7)", KERNEL) == "42\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import leftovers
-from hub import COMMAND, HubMachine, copy_checkout, timed_install
+from hub import COMMAND, RIGHT, HubMachine, copy_checkout, timed_install
 from hubclient import Hub, Kernel
 from nspawn import Boot
 from waiting import wait_for
@@ -107,7 +107,7 @@ def kernel(container: Container) -> Iterator[Kernel]:
 def test_hub_answers_and_status_says_what_is_not_enforced(container: Container) -> None:
     assert container.hub.healthy()
     status = container.hubd("status")
-    assert status.out.startswith("All is right."), status
+    assert status.out.startswith(RIGHT), status
     assert "sandboxes and limits are not enforced" in status.out, status
     plan = container.hubd("plan", "--detailed-exitcode", check=False)
     assert (plan.code, plan.out.startswith("Nothing to do:")) == (0, True), plan
@@ -223,7 +223,7 @@ def test_second_run_of_the_command_repairs(container: Container) -> None:
     assert (done.code, "one-time password" in done.out) == (0, False), done
     assert took < 60
     assert container.hub.healthy()
-    assert container.hubd("status").out.startswith("All is right.")
+    assert container.hubd("status").out.startswith(RIGHT)
     assert len(container.pids(r"hubd\.cli --prefix \S+ daemon")) == 1
 
 

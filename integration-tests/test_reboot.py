@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub import DISPLAYED, KERNEL, HubMachine
+from hub import DISPLAYED, KERNEL, RIGHT, HubMachine
 
 KERNELSPEC = f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json"
 
@@ -21,7 +21,7 @@ def test_hub_is_back_after(hub_machine: HubMachine, how: str) -> None:
         hub_machine.kill9()
         assert hub_machine.boot() == "running"
     hub_machine.wait_right()
-    assert hub_machine.hubd("status").out.startswith("All is right.")
+    assert hub_machine.hubd("status").out.startswith(RIGHT)
     assert hub_machine.changes() == []
     back = hub_machine.sign_in("ada").start_server()
     assert back.kernelspecs() == {KERNEL: DISPLAYED}

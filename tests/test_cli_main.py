@@ -217,6 +217,31 @@ def test_a_plan_and_its_exit_code(machine: Machine, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["changes"] == []
 
 
+IN_THE_WAY = {"id": "file:/x", "steps": [], "touches": "", "removal": False, "waits_for": "",
+              "error": {"what": "no", "why": "", "fix": ""}}  # fmt: skip
+GOES_ON = {**IN_THE_WAY, "id": "environment:geo", "waits_for": "building", "error": None}
+CHANGE = {**GOES_ON, "steps": ["write it"]}
+GAPS = [
+    # changes, what gets no step, broken plugins, exit code
+    ([], [], [], ExitCode.DONE),
+    ([], [GOES_ON], [], ExitCode.DONE),
+    ([], [IN_THE_WAY, GOES_ON], [], ExitCode.FAILED),
+    ([], [], [{"plugin": "p", "why": "no"}], ExitCode.FAILED),
+    ([CHANGE], [IN_THE_WAY], [], ExitCode.CHANGES),
+]
+
+
+@pytest.mark.parametrize(("changes", "waiting", "broken", "code"), GAPS)
+def test_a_gap_that_cannot_be_closed_is_not_exit_code_0(
+    monkeypatch: pytest.MonkeyPatch, changes: list[Any], waiting: list[Any], broken: list[Any], code: int
+) -> None:
+    found = {"changes": changes, "waiting": waiting, "broken": broken, "right": 3}
+    monkeypatch.setattr("hubd.cli.passes._plan", lambda layout, **how: found)
+    assert run(["plan"]) == ExitCode.DONE
+    for more in ((), ("--json",)):
+        assert run(["plan", "--detailed-exitcode", *more]) == code
+
+
 @pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["apply", "--yes"], ["status"]])
 def test_an_invalid_file(machine: Machine, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     machine.write("limits: {memry: 1G}\n")
@@ -313,7 +338,7 @@ def test_apply_is_not_left_half_done_when_nobody_reads(machine: Machine, monkeyp
     assert machine.make(act=False).plan.gaps == ()
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n\n", ExitCode.INTERRUPTED), ("y\n", ExitCode.DONE)])
+@pytest.mark.parametrize(("answer", "code"), [("n\n", ExitCode.FAILED), ("y\n", ExitCode.DONE), ("", ExitCode.INTERRUPTED)])
 def test_a_person_is_asked_before_something_is_taken_away(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from pydantic import Field
 
-from hubd.cli.config import config_commands
+from hubd.cli.config import _again, config_commands
 from hubd.cli.config_file import ConfigFile
 from hubd.config.problems import ConfigInvalid
 from hubd.config.section import Section
@@ -219,6 +221,19 @@ def test_what_was_typed_is_kept_when_it_is_not_valid(layout: Layout, monkeypatch
     assert run(layout, "edit", typed="y\n").exit_code == 0
     assert layout.config_file.read_text() == FILE.replace("1G", "4G")
     assert not draft.exists()
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, EOFError])
+def test_ctrl_c_at_the_question_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: type[BaseException]
+) -> None:
+    def ended(prompt: str) -> str:
+        raise how
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", ended)
+    with pytest.raises(click.Abort) if how is KeyboardInterrupt else contextlib.nullcontext():
+        assert _again(tmp_path / "draft") is False
+    assert f"Your text is in {tmp_path / 'draft'}" in capsys.readouterr().err
 
 
 def test_the_editor_opens_again_where_the_text_is_not_valid(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,13 @@ def test_a_pass_that_is_made_without_a_daemon_is_said() -> None:
     assert "A pass is under way: installation" in list(show.status_lines(found))
 
 
+def test_the_headline_promises_nothing_that_a_pass_is_about_to_find_out() -> None:
+    for since, headline in ((None, "All is right."), (100.0, "All was right.")):
+        found = status(Record(last=OK), config_problems=(), daemon={"pid": 7, "pass_since": since, "doing": ""}, now=160)
+        assert next(show.status_lines(found)) == f"{headline} (last looked: 1 minute ago)"
+        assert found["state"] == "right", "scripts go by what the last pass found"
+
+
 @pytest.mark.parametrize("last", [OK, {}])
 def test_a_pass_that_came_to_no_end_is_trouble(last: dict[str, Any]) -> None:
     failure = no_end(pid=4711, what="config.yaml changed", since=100, now=160)
@@ -182,12 +189,31 @@ def test_a_plan_in_words() -> None:
         "  - write the file",
         "2 changes, 3 things are right. Nothing was changed yet: hubd apply",
     ]
-    assert plan_of(Gap(one, progress=Progress("building"))) == ["  … thing one: building"]
-    assert plan_of(Gap(one, error=HubdError("no", why="dark"))) == ["  ✗ thing one: no", "    because dark"]
+    assert plan_of(Gap(one, progress=Progress("building")))[:-1] == ["  … thing one: building"]
+    assert plan_of(Gap(one, error=HubdError("no", why="dark")))[:-1] == ["  ✗ thing one: no", "    because dark"]
     error = HubdError("no", why="dark", fix="Light a lamp.")
     told = ["  ✗ thing one: no", "    because dark", "    Light a lamp."]
-    assert plan_of(Gap(one, progress=Progress("dim", error), error=error)) == told
-    assert plan_of(Gap(one, error=HubdError("one is dark"))) == ["  ✗ one is dark"]
+    assert plan_of(Gap(one, progress=Progress("dim", error), error=error))[:-1] == told
+    assert plan_of(Gap(one, error=HubdError("one is dark")))[:-1] == ["  ✗ one is dark"]
+
+
+STEP, DARK, GOES_ON = {"steps": (Step("do", lambda host: None),)}, {"error": HubdError("no")}, {"progress": Progress("building")}
+CLOSING = [
+    # the gaps, a broken plugin, the last line
+    ([], False, "Nothing to do: 71 things are right."),
+    ([DARK], False, "1 thing needs attention, 71 things are right."),
+    ([DARK, DARK, GOES_ON], False, "2 things need attention, 1 thing is under way or waiting, 71 things are right."),
+    ([GOES_ON, GOES_ON], False, "2 things are under way or waiting, 71 things are right."),
+    ([], True, "1 thing needs attention, 71 things are right."),
+    ([STEP, DARK], False, "1 change, 1 thing needs attention, 71 things are right. Nothing was changed yet: hubd apply"),
+]
+
+
+@pytest.mark.parametrize(("gaps", "broken", "line"), CLOSING)
+def test_a_plan_ends_with_what_it_comes_to(gaps: list[dict[str, Any]], broken: bool, line: str) -> None:
+    found = tuple(Gap(Thing(label=str(number), world={}), **gap) for number, gap in enumerate(gaps))
+    *_, last = show.plan_lines(show.plan_json(Pass(Plan(found, 71), broken=(Broken("p", "no"),) if broken else ())))
+    assert last == line
 
 
 LEFT_OUT = "The plugin p is left out: no"

@@ -221,12 +221,15 @@ def _open_editor(draft: Path, before: bytes) -> None:
 
 def _again(draft: Path) -> bool:
     """Whether the person wants to mend the draft now; it stays on disk in any case."""
+    again = False
     try:
         again = click.confirm("Edit again?", default=True, err=True)
-    except click.Abort:
-        again = False
-    if not again:
-        click.echo(f"Nothing was changed. Your text is in {draft}; `hubd config edit` goes on with it.", err=True)
+    except click.Abort as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):  # else nobody is there to answer, which is no
+            raise
+    finally:
+        if not again:
+            click.echo(f"Nothing was changed. Your text is in {draft}; `hubd config edit` goes on with it.", err=True)
     return again
 
 

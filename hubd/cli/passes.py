@@ -15,7 +15,7 @@ import click
 from hubd.cli.client import daemon_answers, talk
 from hubd.errors import ExitCode
 from hubd.layout import Layout
-from hubd.show import event_line, plan_lines, summary_lines
+from hubd.show import event_line, plan_lines, summary_lines, troubles_of
 
 if TYPE_CHECKING:
     from hubd.daemon.passes import Ended
@@ -28,7 +28,8 @@ _Result = TypeVar("_Result")
 @click.command()
 @click.option("--solve", is_flag=True, help="Ask what each build would install, and tell which versions change.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 when there is something to do.")
+@click.option("--detailed-exitcode", is_flag=True,
+              help="Exit with 4 when there is something to do, with 1 when all that is left needs attention.")  # fmt: skip
 @click.pass_context
 def plan(ctx: click.Context, *, solve: bool, as_json: bool, detailed_exitcode: bool) -> None:
     """Show what would change, in plain words, and whom it touches. Changes nothing.
@@ -46,8 +47,8 @@ def plan(ctx: click.Context, *, solve: bool, as_json: bool, detailed_exitcode: b
             click.echo("Versions: hubd plan --solve")
     if solve and any(map(_is_unsolvable, (*found["changes"], *found["waiting"]))):
         ctx.exit(ExitCode.FAILED)
-    if detailed_exitcode and found["changes"]:
-        ctx.exit(ExitCode.CHANGES)
+    if detailed_exitcode and (found["changes"] or troubles_of(found)):
+        ctx.exit(ExitCode.CHANGES if found["changes"] else ExitCode.FAILED)
 
 
 @click.command()
@@ -186,4 +187,4 @@ def _confirm_removals(found: Mapping[str, Any], *, daemon: bool) -> None:
             click.echo("hubd runs, and does this by itself in a moment. To keep them, put them back into config.yaml.")
         if not click.confirm("Go on?"):
             click.echo("Nothing was changed by this command." if daemon else "Nothing was changed.")
-            raise click.exceptions.Exit(ExitCode.INTERRUPTED)
+            raise click.exceptions.Exit(ExitCode.FAILED)
