@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -664,6 +665,22 @@ def test_the_files_are_compared_while_the_kernel_starts(cached: Rig, monkeypatch
     conda_installs(cached, "whole")
     cached.commands.answers[TRIAL] = starts
     assert cached.run(manager="conda") == 0
+
+
+def test_a_proof_ends_when_the_files_turn_out_to_be_other_ones(cached: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    conda_installs(cached, "who", "whole")
+    looks, ended = [], threading.Event()
+    monkeypatch.setattr("hubd.jobs.environment.Leash", lambda: SimpleNamespace(end=ended.set))
+
+    def proves(argv: tuple[str, ...]) -> str:
+        is_whole = (cached.prefix / MODULE).read_text() == "whole"
+        looks.append("proven" if is_whole else "ended" if ended.wait(5) else "proven to its end, which may take minutes")
+        return "{}" if is_whole else "it was ended"
+
+    cached.commands.answers[TRIAL] = proves
+    assert cached.run(manager="conda") == 0
+    assert looks == ["ended", "proven"]
+    assert cached.commands.options[-1]["leash"].end == ended.set
 
 
 def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:

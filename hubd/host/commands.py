@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,29 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**base, **network_environment(os.environ), **(extra or {})}
 
 
+class Leash:
+    """Ends a program of hubd's own that another thread runs, when what it would find out is not wanted any more."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+
+    def hold(self, process: subprocess.Popen[bytes]) -> None:
+        """This is the program; it is ended at once where `end` was called before."""
+        with self._guard:
+            self._process, ended = process, self._ended
+        if ended:
+            _end(process)
+
+    def end(self) -> None:
+        """End the program, now or as soon as it is there; returns when it has ended."""
+        with self._guard:
+            self._ended, process = True, self._process
+        if process:
+            _end(process)
+
+
 class Commands:
     """Runs programs; tests put a table of answers in its place. always: variables that each of them gets."""
 
@@ -68,17 +92,20 @@ class Commands:
         user: str = "",
         mute: bool = False,
         line: Line | None = None,
+        leash: Leash | None = None,
     ) -> Result:
         """Run `argv` to its end and return what it printed.
 
         timeout: seconds until the whole process group is killed.
         user: an account to become first; root only. mute: what it prints goes nowhere: whoever it runs as can hold on to its
         outputs, and write into them.
-        line: called with each line of output as it comes.
+        line: called with each line of output as it comes. leash: lets another thread end it.
         Raises CommandFailed when it does not end in time or, with `check`, exits with an error; HubdError when the
         program is not there.
         """
         process = self._start(argv, environment=environment, directory=directory, user=user, mute=mute)
+        if leash:
+            leash.hold(process)
         out, err, timed_out = _communicate(process, stdin=stdin, timeout=timeout, line=line)
         if timed_out:
             raise CommandFailed(argv, code=None, output=err or out, retry=True)
@@ -134,6 +161,15 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and everything it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tell a program to clear away what it began and end; kill it with all that it started where it does not."""
+    process.send_signal(signal.SIGUSR1)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        kill_group(process)
 
 
 def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, line: Line | None) -> tuple[str, str, bool]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hubd.errors import HubdError
 from hubd.host import files
+from hubd.host.commands import Leash
 from hubd.host.disk_use import disk_use
 from hubd.jobs import damage, unpacked
 from hubd.jobs.activation import activation
@@ -86,9 +87,11 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
         unpacked.gather(work, prefix)
-    # A kernel that starts waits more than it works: meanwhile the files are compared.
-    with _beside(partial(_compared, work, prefix, look)):
-        variables = _proven(work, prefix)
+    # A kernel that starts waits more than it works: meanwhile the files are compared. What is proven is of no use once they
+    # turn out to be other ones.
+    leash = Leash()
+    with _beside(partial(_compared, work, prefix, look), failed=leash.end):
+        variables = _proven(work, prefix, leash)
     # Only now, as both change what was compared.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)
@@ -110,21 +113,25 @@ def _compared(work: Work, prefix: Path, look: Callable[[Work, Path], None]) -> N
     files.sync_all()
 
 
-def _proven(work: Work, prefix: Path) -> dict[str, str]:
+def _proven(work: Work, prefix: Path, leash: Leash) -> dict[str, str]:
     """The variables of an environment whose kernel ran its notebook. Raises HubdError where it does not."""
     if not work.spec["smoke"]:
         return {}
     refuse_changes(prefix, work.spec["environment"])
     variables = activation(work, prefix)
-    prove(work, prefix, variables)
+    prove(work, prefix, variables, leash)
     return variables
 
 
 @contextmanager
-def _beside(task: Callable[[], None]) -> Iterator[None]:
-    """Do something else during the block. What that raises counts more than what the block does: it may be the cause."""
+def _beside(task: Callable[[], None], *, failed: Callable[[], None]) -> Iterator[None]:
+    """Do something else during the block. What that raises counts more than what the block does: it may be the cause.
+
+    failed: called at once when it raises, so that the block may end sooner.
+    """
     with ThreadPoolExecutor(1) as thread:
         going = thread.submit(task)
+        going.add_done_callback(lambda done: failed() if done.exception() else None)
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """Starts a kernel as people's servers do and runs a notebook in it; a program of its own, which a build can end in time.
 
 Its specification comes in on standard input, its findings go out on standard output, each one JSON object. The kernel's own
-output goes to standard error: nobody but the log sees it.
+output goes to standard error: nobody but the log sees it. SIGUSR1 ends both.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ async def trial(spec: Mapping[str, Any], folder: str) -> dict[str, Any]:
     from nbformat import v4
 
     at = 0
+    loop, trying = asyncio.get_running_loop(), asyncio.current_task()
+    if trying:
+        # The kernel is in a session of its own, and has to be ended by itself. SIGTERM is nbclient's, which waits for the kernel.
+        loop.add_signal_handler(signal.SIGUSR1, trying.cancel)
 
     def begun(cell: Any, cell_index: int) -> None:
         nonlocal at
@@ -40,13 +45,13 @@ async def trial(spec: Mapping[str, Any], folder: str) -> dict[str, Any]:
     manager._kernel_spec = KernelSpec(**spec["kernel"])
     client = NotebookClient(form.new_notebook(cells=cells), km=manager, startup_timeout=START, on_cell_execute=begun,
                             resources={"metadata": {"path": folder}})  # fmt: skip
-    deadline = asyncio.get_running_loop().time() + spec["seconds"]
+    deadline = loop.time() + spec["seconds"]
     try:
         # Standard output of the kernel is not the notebook's, and must not be taken for the findings.
         await asyncio.wait_for(client.async_execute(stdout=sys.stderr.fileno()), spec["seconds"])
     except Exception as error:  # noqa: BLE001  # whatever a kernel or a cell does wrong
         # A kernel that is ended because it takes too long is told as one that died.
-        return {"cell": at, "error": _words(error), "late": asyncio.get_running_loop().time() >= deadline}
+        return {"cell": at, "error": _words(error), "late": loop.time() >= deadline}
     finally:
         await manager.shutdown_kernel(now=True)
     said = json.dumps([output for cell in client.nb.cells for output in cell.outputs])
@@ -62,11 +67,14 @@ def _words(error: Exception) -> str:
 
 
 def main() -> int:
-    """Exit code 0 when it was found out how it goes, well or badly."""
+    """Exit code 0 when it was found out how it goes, well or badly; 1 when nobody wants to know any more."""
     spec = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HOME"] = folder
-        found = asyncio.run(trial(spec, folder))
+        try:
+            found = asyncio.run(trial(spec, folder))
+        except asyncio.CancelledError:
+            return 1
     print(json.dumps(found))
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hubd.errors import CommandFailed, HubdError, last_line
+from hubd.host.commands import Leash
 from hubd.jobs.work import Work
 from hubd.tools.kernels import kernelspec
 from hubd.tools.notebook import FIRST_ANSWER
@@ -18,8 +19,11 @@ from hubd.words import plain
 BESIDES = 180
 
 
-def prove(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
-    """Raises HubdError with the first cell that fails, and how, or when the job's time is over."""
+def prove(work: Work, prefix: Path, activation: Mapping[str, str], leash: Leash) -> None:
+    """Raises HubdError with the first cell that fails, and how, or when the job's time is over.
+
+    leash: ends it sooner, which is told as a kernel that runs no cell.
+    """
     notebook = str(work.spec["notebook"])
     work.phase(f"running {notebook} in its kernel" if notebook else "starting its kernel and running a cell")
     kernel = json.loads(kernelspec(prefix, activation, title="proof", language=str(work.spec["smoke"])))
@@ -31,17 +35,17 @@ def prove(work: Work, prefix: Path, activation: Mapping[str, str]) -> None:
         "seconds": work.spec["smoke_time"],
         "answer": "" if notebook else FIRST_ANSWER,
     }
-    found, said = _trial(work, spec)
+    found, said = _trial(work, spec, leash)
     if found:
         raise _failure(found, notebook, seconds=int(work.spec["smoke_time"]), said=said)
 
 
-def _trial(work: Work, spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _trial(work: Work, spec: Mapping[str, Any], leash: Leash) -> tuple[dict[str, Any], str]:
     """What was found, and the last thing that the kernel said by itself."""
     argv = (sys.executable, "-I", "-m", "hubd.jobs.kernel_trial")
     try:
         limit = min(spec["seconds"] + BESIDES, work.left)
-        result = work.commands.run(argv, check=False, timeout=limit, stdin=json.dumps(spec).encode())
+        result = work.commands.run(argv, check=False, timeout=limit, stdin=json.dumps(spec).encode(), leash=leash)
     except CommandFailed as error:
         work.check_time()
         return {"cell": 0, "error": str(error), "late": True}, ""
