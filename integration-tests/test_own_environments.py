@@ -121,8 +121,9 @@ def test_what_takes_more_than_the_group_gives_is_not_kept(machine: HubMachine, s
 def test_nobody_asks_for_somebody_else(machine: HubMachine) -> None:
     ask = "import json, socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/hubd/people.sock');"
     ask += "s.sendall(json.dumps({'do': 'request', 'for': 'bea', 'name': 'mine'}).encode() + b'\\n'); print(s.makefile().read())"
-    told = machine.run(("/usr/bin/python3", "-c", ask), user="cid").out
-    assert "cid may not do that for bea" in told
+    for words in (ask, ask.replace("request", "withdraw")):
+        told = machine.run(("/usr/bin/python3", "-c", words), user="cid").out
+        assert "cid may not do that for bea" in told
     assert machine.run(("/usr/bin/python3", "-c", ask), user="nobody", check=False).code != 0
 
 
@@ -167,6 +168,12 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
 
 def test_a_no_forgets_what_was_asked(machine: HubMachine, servers: dict[str, Server]) -> None:
     assert typed(servers["bea"], "hubd env create mine six")[0] == 0
+    assert typed(servers["bea"], "hubd env publish mine --request")[0] == 0
+    assert typed(servers["cid"], "hubd env publish mine --withdraw")[0] == 2, "it is bea's"
+    code, told = typed(servers["bea"], "hubd env publish mine --withdraw")
+    assert (code, "Nobody is asked to offer mine any more" in told) == (0, True), told
+    machine.wait_until(lambda: "asks to offer" not in machine.hubd("status").out, "status to forget it", timeout=30)
+    assert machine.hubd("env", "publish", "bea/mine", "--decline", check=False).code == 2
     assert typed(servers["bea"], "hubd env publish mine --request")[0] == 0
     assert machine.hubd("env", "publish", "bea/mine", "--decline").code == 0
     machine.wait_until(lambda: "asks to offer" not in machine.hubd("status").out, "status to forget it", timeout=30)

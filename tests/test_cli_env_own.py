@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import click
 import pytest
 from fakes import FakeHost, Owners
 from machine import Machine
@@ -118,6 +120,22 @@ def test_a_request_as_json(machine: Machine, capsys: pytest.CaptureFixture[str],
     assert json.loads(told(capsys, "geo", "--request")) == {**GEO, "packages": 2, "heard": "request", "state": "asked"}
 
 
+def test_taken_back_as_json(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(env_own, "_ask", lambda layout, asked, quiet=False: {**GEO, "heard": asked["do"]})
+    assert json.loads(told(capsys, "geo", "--withdraw")) == {**GEO, "heard": "withdraw", "state": "withdrawn"}
+    assert run(["env", "publish", "geo", "--withdraw"]) == 0
+    assert capsys.readouterr().out == "Nobody is asked to offer geo any more. The environment itself stays as it is.\n"
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("", ["maps", "bea/geo"]), ("b", ["bea/geo"]), ("m", ["maps"]), ("x", [])])
+def test_completion_offers_ones_own_and_what_others_ask(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]
+) -> None:
+    monkeypatch.setattr("hubd.cli.own.names", lambda: ["maps"])
+    ctx = click.Context(env_own.publish, obj=SimpleNamespace(layout=machine.layout))
+    assert [each.value for each in env_own.complete_offer(ctx, env_own.publish.params[0], typed)] == offered
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -125,6 +143,8 @@ def test_a_request_as_json(machine: Machine, capsys: pytest.CaptureFixture[str],
         (("geo", "--request", "--as", "maps"), "--as and --audience are for the person who says yes"),
         (("bea/geo", "--decline", "--audience", "everyone"), "--as and --audience are for the person who says yes"),
         (("bea/geo", "--decline", "--request"), "--request and --decline exclude each other"),
+        (("geo", "--withdraw", "--request"), "--request and --withdraw exclude each other"),
+        (("geo", "--withdraw", "--as", "maps"), "--as and --audience are for the person who says yes"),
         (("bea/other", "--decline"), "bea did not ask to offer other"),
         (("../geo", "--decline"), "'..' cannot be a name"),
     ],

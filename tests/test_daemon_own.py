@@ -102,6 +102,8 @@ def test_a_kernel_that_was_asked_for_is_not_added_again(machine: FakeHost, kerne
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": "../geo"}, "cannot be the name"),
+    ({"name": "../cid/geo", "do": "withdraw"}, "cannot be the name"),
+    ({"name": "geo", "do": "withdraw", "for": "../cid"}, "may not do that for ../cid"),
     ({"name": ".geo"}, "cannot be the name"),
     ({"name": ""}, "cannot be the name"),
     ({"name": "g" * 64}, "cannot be the name"),
@@ -164,6 +166,24 @@ def test_what_a_person_asks_to_offer_is_kept_until_somebody_decides(machine: Fak
     published.accept(machine.layout, "bea", "geo")
     assert published.requests(machine.layout) == {"bea": ["other"]}
     assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)
+
+
+def test_what_was_asked_for_is_taken_back_by_whoever_asked_and_nobody_else(machine: FakeHost) -> None:
+    ends(machine, state="done")
+    ask(machine, do="request")
+    cid = Peer(1, 1002)
+    assert ask(machine, cid, do="withdraw")[1]["error"]["why"] == "nothing of yours waits for a yes or a no"
+    assert ask(machine, cid, do="withdraw", **{"for": "bea"})[1]["error"]["what"] == "cid may not do that for bea"
+    assert published.requests(machine.layout) == {"bea": ["geo"]}
+    code, said, _ = ask(machine, do="withdraw", name="other")
+    assert (code, said["error"]["why"]) == (2, "what waits for a yes or a no is geo")
+    machine.layout.servers_policy.write_text(json.dumps({**POLICY, "own": {}}))
+    started = len(machine.init.did)
+    assert ask(machine, do="withdraw")[:2] == (0, {"owner": "bea", "environment": "geo"}), "who may make none any more, too"
+    assert published.requests(machine.layout) == {}
+    assert woken[-1] == "bea does not ask to offer 'geo' any more", "status forgets it at once"
+    assert len(machine.init.did) == started, "no program is needed for that"
+    assert ask(machine, do="withdraw")[0] == 2
 
 
 def test_nobody_asks_for_more_than_somebody_can_look_at(machine: FakeHost) -> None:

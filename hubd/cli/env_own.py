@@ -22,6 +22,8 @@ from hubd.layout import EVERYONE, Layout
 from hubd.words import named, plain
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from hubd.config.model import Environment
 
 Told = Mapping[str, Any]
@@ -47,9 +49,20 @@ def create(ctx: click.Context, name: str, packages: tuple[str, ...], *, manager:
         click.echo(f"In a terminal: {own.in_terminal(ctx.obj.layout, found['name'])}   Remove it: rm -rf {found['path']}")
 
 
+def complete_offer(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The caller's own environments, and for root those that people ask to be offered, as OWNER/NAME."""
+    from click.shell_completion import CompletionItem
+
+    offers = own.names()
+    with contextlib.suppress(HubdError, OSError):  # completion has nobody to tell
+        offers += [f"{owner}/{name}" for owner, names in published.requests(ctx.obj.layout).items() for name in names]
+    return [CompletionItem(each) for each in offers if each.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=complete_offer)
 @click.option("--request", is_flag=True, help="Ask for it: for an environment of your own.")
+@click.option("--withdraw", is_flag=True, help="Take back what you asked, before somebody says yes.")
 @click.option("--decline", is_flag=True, help="Say no to what somebody asked.")
 @click.option("--as", "name", help="Its name for others; usually the one that it has.")
 @click.option("--audience", multiple=True, help="Whom to offer it to: a group, or everyone. May be given several times.")
@@ -60,6 +73,7 @@ def publish(
     environment: str,
     *,
     request: bool,
+    withdraw: bool,
     decline: bool,
     name: str | None,
     audience: tuple[str, ...],
@@ -67,20 +81,24 @@ def publish(
 ) -> None:
     """Offer an environment that somebody made to others: built again from its lock, never run from that person's files.
 
-    Its owner asks: hubd env publish NAME --request. Root says yes: hubd env publish OWNER/NAME --audience students.
-    Root may do so without being asked.
+    Its owner asks: hubd env publish NAME --request, and may --withdraw that. Root says yes: hubd env publish OWNER/NAME
+    --audience students. Root may do so without being asked.
     """
-    if (request or decline) and (name or audience or (request and decline)):
-        both = "--request and --decline exclude each other"
-        raise UsageError(both if request and decline else "--as and --audience are for the person who says yes")
+    said = [word for word, given in (("--request", request), ("--withdraw", withdraw), ("--decline", decline)) if given]
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join(said)} exclude each other")
+    if said and (name or audience):
+        raise UsageError("--as and --audience are for the person who says yes")
     owner, slash, own_name = environment.partition("/")
-    if not request and not (slash and own_name):
+    if not (request or withdraw) and not (slash and own_name):
         why = f"{environment!r} does not say whose environment it is"
         raise UsageError("write OWNER/NAME", why=why, fix="What was asked for: hubd status   Your own: add --request")
     # Told on standard error, what becomes of the config does not end up in the JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if request:
             told = _request(ctx.obj.layout, environment, quiet=as_json)
+        elif withdraw:
+            told = _withdraw(ctx.obj.layout, environment)
         elif decline:
             told = _decline(ctx.obj.layout, owner, own_name)
         else:
@@ -94,7 +112,14 @@ def _request(layout: Layout, environment: str, *, quiet: bool) -> Told:
     click.echo(f"Asked, with all {found['packages']} packages as they are now. Whoever runs this hub says yes with:")
     click.echo(f"  hubd env publish {found['owner']}/{found['environment']} --audience everyone")
     click.echo(f"Offered by that name, it is what `hubd-env {environment}` means; yours is: hubd-env --own {environment}")
+    click.echo(f"Take it back: hubd env publish {environment} --withdraw")
     return {**found, "state": "asked"}
+
+
+def _withdraw(layout: Layout, environment: str) -> Told:
+    found = _ask(layout, {"do": "withdraw", "name": environment})
+    click.echo(f"Nobody is asked to offer {environment} any more. The environment itself stays as it is.")
+    return {**found, "state": "withdrawn"}
 
 
 def _decline(layout: Layout, owner: str, environment: str) -> Told:

@@ -60,6 +60,9 @@ class OwnEnvironments:
         host, who = self._host(), str(request.get("for") or peer.name)
         if peer.uid != 0 and who != peer.name:
             raise HubdError(f"{peer.name} may not do that for {plain(who, 40)}")
+        if request["do"] == "withdraw":  # also by somebody who may make none any more
+            yield from self._withdraw(host, who, request)
+            return
         verbs = {"create": self._create, "request": self._request}
         asker = _Asker(host, who, by_root=peer.uid == 0)
         try:
@@ -109,6 +112,12 @@ class OwnEnvironments:
         self._wake(f"{asker.name} asks to offer {name!r} to others")  # status tells it from the next pass on
         count = len(lock.conda) + len(lock.pip)
         yield _done(ExitCode.DONE, {"owner": asker.name, "environment": name, "packages": count})
+
+    def _withdraw(self, host: Host, who: str, request: Message) -> Iterator[Message]:
+        name = _name(request["name"])
+        published.withdraw(host.layout, who, name)
+        self._wake(f"{who} does not ask to offer {name!r} any more")  # or status would go on telling it
+        yield _done(ExitCode.DONE, {"owner": who, "environment": name})
 
 
 class _Asker:

@@ -96,6 +96,17 @@ def decline(layout: Layout, owner: str, environment: str) -> None:
     files.remove(path)
 
 
+def withdraw(layout: Layout, owner: str, environment: str) -> None:
+    """Forget what somebody asked, as that person says so. Raises UsageError where there is nothing to forget."""
+    path = _path(layout.requests, owner, environment)
+    if files.look(path) is None:
+        there = requests(layout).get(owner, [])
+        why = f"what waits for a yes or a no is {named(there)}" if there else "nothing of yours waits for a yes or a no"
+        fix = "What was said yes to is taken back by whoever runs this hub."
+        raise UsageError(f"{environment} does not wait for an answer", why=why, fix=fix)
+    files.remove(path)
+
+
 def _nobody_asked(owner: str, environment: str) -> HubdError:
     return UsageError(f"{owner} did not ask to offer {environment}", fix="What was asked for: hubd status")
 
