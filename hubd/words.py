@@ -57,6 +57,12 @@ def thing(identity: str) -> str:
     return THINGS.get(kind, f"{kind} {{}}").format(name.rstrip("/")).rstrip()
 
 
+def to_build_anew(environment: str, *, frozen: bool) -> str:
+    """The command that builds an environment anew though nothing else is asked for."""
+    thaw = f"hubd config unset environments.{environment}.frozen && " if frozen else ""
+    return f"To build it anew: {thaw}hubd env build {environment}"
+
+
 def counted(number: int, what: str) -> str:
     """`1 package`, `2 packages`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -10,11 +10,15 @@ from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
 from hubd.errors import ExitCode, HubdError, UsageError
+from hubd.flow.environments import whole
+from hubd.flow.hand_edits import look_at
 from hubd.flow.rebuild import ask, came_out
 from hubd.flow.rollback import decide
+from hubd.host import manifest
 from hubd.host.init import UnitState
 from hubd.resources import choices
 from hubd.resources.choices import REBUILDS, ROLLBACKS
+from hubd.resources.generation import MARK
 from hubd.resources.job import result_path
 
 UNIT = "hubd-job-env-science.service"
@@ -144,9 +148,28 @@ def test_only_declared_environments(machine: Machine) -> None:
         ask(machine.host, "science")
 
 
+TO_BUILD_IT = "To build it anew: hubd config unset environments.science.frozen && hubd env build science"
+
+
+def test_the_cure_of_what_is_frozen_is_the_same_everywhere(machine: Machine) -> None:
+    machine.write(CONFIG + "    frozen: true\n")
+    machine.make()
+    (notice,) = json.loads(machine.layout.record.read_text())["last"]["notices"]
+    (machine.layout.envs / "science/1/share/data").parent.mkdir(exist_ok=True)
+    (machine.layout.envs / "science/1/share/data").write_text("by hand")
+    manifest.write(machine.layout.envs / "science/1", without=(MARK,))
+    (machine.layout.envs / "science/1/share/data").write_text("by another hand")
+    assert look_at(machine.host, "science")
+    machine.make()
+    (trouble,) = json.loads(machine.layout.record.read_text())["last"]["trouble"]
+    planned = [gap.error.fix for gap in machine.make(act=False).plan.gaps if gap.error]
+    asked = whole(machine.host, "science")["trouble"]["fix"]
+    assert {notice["fix"], trouble["fix"], *planned, asked} == {TO_BUILD_IT}
+
+
 def test_one_that_is_frozen_is_left_alone(machine: Machine) -> None:
     machine.write(CONFIG + "    frozen: true\n")
     with pytest.raises(HubdError, match="science is frozen") as refused:
         ask(machine.host, "science")
-    assert refused.value.fix == "hubd config unset environments.science.frozen"
+    assert refused.value.fix == TO_BUILD_IT
     assert choices.read(machine.layout, REBUILDS) == {}

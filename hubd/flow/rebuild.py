@@ -11,6 +11,7 @@ from hubd.flow.environments import changed, chosen_environment, observed
 from hubd.host import Host
 from hubd.resources import choices
 from hubd.resources.job import forget_failures
+from hubd.words import to_build_anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def ask(host: Host, name: str) -> BuildAsked:
     with choices.deciding(layout):
         environment = chosen_environment(host, name)
         if environment.frozen:
-            fix = f"hubd config unset environments.{name}.frozen"
+            fix = to_build_anew(name, frozen=True)
             raise HubdError(f"{name} is frozen", why="config.yaml says that it stays as it was built", fix=fix)
         generations = environment.generations
         entry = {"after": generations.next() - 1, "digest": environment.digest}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hubd.errors import HubdError, UsageError
-from hubd.words import named
+from hubd.words import named, to_build_anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def _undone(before: Before) -> Choice:
         raise HubdError(
             f"{before.name} cannot go forward again: generation {before.left} is gone",
             why="it is frozen, so that nothing is built for what config.yaml asks for",
-            fix=f"To another one: --to NUMBER   To have it built: hubd config unset environments.{before.name}.frozen",
+            fix=f"To another one: --to NUMBER   {to_build_anew(before.name, frozen=True)}",
         )
     return Choice(0, forward=before.left)
 

@@ -29,6 +29,7 @@ from hubd.resources.untouched import Untouched, noted
 from hubd.tools.conda import platform as platform_word
 from hubd.tools.job_limits import JobLimits
 from hubd.tools.lock import unfit
+from hubd.words import to_build_anew
 
 # Those that install from conda's channels.
 WITH_CHANNELS = ("conda", "rattler")
@@ -138,7 +139,7 @@ def _environment(wanted: Wanted, environment: Environment, each: model.Environme
     )  # fmt: skip
     yield Untouched(
         environment=name, generations=generations, programs=environment.asked.programs,
-        found=noted(wanted.facts.get(HAND_EDITS, {}).get(name)), needs=(switch.id,),
+        found=noted(wanted.facts.get(HAND_EDITS, {}).get(name)), frozen=each.frozen, needs=(switch.id,),
     )  # fmt: skip
 
 
@@ -282,7 +283,6 @@ def _notices_of(name: str, each: model.Environment, asked: Written) -> Iterable[
     past = f"Python {python} is past its end of life" if python else ""
     if each.frozen:
         why = f", and {past}" if past else ""
-        again = f"To have it built again: hubd config unset {option}   then: hubd env build {name}"
-        yield Notice(f"{name} is frozen: it stays as it was built{why}", again)
+        yield Notice(f"{name} is frozen: it stays as it was built{why}", to_build_anew(name, frozen=True))
     elif past:
         yield Notice(f"{name}: {past}", f"To keep it as it is, whatever changes: hubd config set {option} true")

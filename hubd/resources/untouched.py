@@ -10,7 +10,7 @@ from hubd.errors import HubdError
 from hubd.host import Host, files
 from hubd.resources.base import Progress, Resource, Step
 from hubd.resources.generation import Generation, Generations
-from hubd.words import ago, plain
+from hubd.words import ago, plain, to_build_anew
 
 # What looks through all files found: {NAME: {"generation": NUMBER, "built": its time, "found": a difference or null, "at": now}}.
 FACT = "hand-edits"
@@ -78,7 +78,8 @@ class Untouched(Resource):
     """The generation that is switched on is as its build left it; a look at a handful of folders, at each pass.
 
     found: what a look through all files found last, which is not done in a pass.
-    programs: without one of them it is built anew in any case, and there is nothing to tell.
+    programs: without one of them it is built anew in any case, and there is nothing to tell. frozen: whether config.yaml says
+    that it stays as it is.
     """
 
     kind = "untouched"
@@ -87,6 +88,7 @@ class Untouched(Resource):
     generations: Generations
     programs: tuple[str, ...] = ()
     found: Noted | None = None
+    frozen: bool = False
 
     @property
     def name(self) -> str:
@@ -107,5 +109,5 @@ class Untouched(Resource):
         return Progress("changed by hand", HubdError(
             f"{self.environment} was changed by hand",
             why=seen.told,
-            fix=f"To build it anew: hubd env build {self.environment}",
+            fix=to_build_anew(self.environment, frozen=self.frozen),
         ))  # fmt: skip
