@@ -12,6 +12,7 @@ import pytest
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
+from hubd import show
 from hubd.config.problems import ConfigInvalid
 from hubd.errors import CommandFailed, ExitCode, HubdError
 from hubd.flow import record
@@ -320,6 +321,19 @@ def test_a_person_dropped_while_a_choice_is_made_is_closed_afterwards(machine: M
     machine.settle()
     assert machine.host.accounts.people["bea"].closed
     assert any("uv builds science" in notice["say"] for notice in record.read(machine.layout).last["notices"])
+
+
+def test_a_plan_says_what_a_new_choice_of_manager_may_cost(machine: Machine) -> None:
+    machine.write(CONFIG.replace("manager: uv", "manager: auto") + "  maths: {packages: [ipykernel], manager: uv}\n")
+    down = "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"
+    machine.host.web.down[down] = "no route"
+    lines = list(show.plan_lines(show.plan_json(machine.make(act=False))))
+    assert not any("if it comes to" in line for line in lines), "nothing is built yet"
+    machine.settle()
+    (machine.layout.facts / "environment-manager.json").unlink()
+    lines = list(show.plan_lines(show.plan_json(machine.make(act=False))))
+    at = lines.index("  * find out whether conda can be had, else use uv")
+    assert lines[at + 1] == "      if it comes to conda, science, built by uv, is built anew"
 
 
 def test_without_systemd_the_same_hub_stands_without_a_port_holder(machine: Machine) -> None:

@@ -613,7 +613,8 @@ def test_notices_name_drop_ins_and_the_way_back_to_conda() -> None:
     (choice,) = (notice for notice in said if "no route" in notice.say)
     each = [f"hubd config set environments.{name}.manager conda" for name in "ab"]
     anew = "rm /srv/hub/state/facts/environment-manager.json && hubd apply"
-    assert choice.fix == f"To use conda: {' && '.join(each)}   To choose anew: {anew}", "for all that uv was chosen for"
+    cost = "where conda can be had now, all of these are built anew"
+    assert choice.fix == f"To use conda: {' && '.join(each)}   To choose anew ({cost}): {anew}", "for all that uv was chosen for"
 
 
 def test_the_choice_of_uv_is_told_only_of_what_it_decides() -> None:

@@ -49,7 +49,8 @@ def hubd_resources(wanted: Wanted) -> Iterable[Resource]:
     managers = {name: manager_of(wanted, each) for name, each in environments.items()}
     yield from _audiences(wanted)
     if "auto" in managers.values():
-        yield ManagerChoice(probes=_probes(wanted), needs=(f"directory:{wanted.layout.facts}",))
+        decided = tuple((name, _generations(wanted, name)) for name, manager in managers.items() if manager == "auto")
+        yield ManagerChoice(probes=_probes(wanted), decided=decided, needs=(f"directory:{wanted.layout.facts}",))
     if "conda" in managers.values():
         yield _conda(wanted)
     if any(each.git for each in environments.values()):
@@ -83,8 +84,7 @@ def manager_of(wanted: Wanted, environment: model.Environment) -> str:
 def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: str) -> Environment:
     """The generation that is wanted of an environment."""
     layout = wanted.layout
-    folder = layout.envs / name
-    generations = Generations(folder=folder, link=folder / "current")
+    generations = _generations(wanted, name)
     conda = (conda_prefix(wanted),) if manager == "conda" else ()
     asked = written(wanted, each)
     environment = Environment(
@@ -115,6 +115,11 @@ def environment_of(wanted: Wanted, name: str, each: model.Environment, manager: 
         refused = HubdError(f"uv cannot install {NO_R}", why="it needs a conda channel", fix=fix)
         environment = replace(environment, refused=refused)
     return replace(environment, held=rolled_back(wanted, environment), after=built_anew(wanted, environment))
+
+
+def _generations(wanted: Wanted, name: str) -> Generations:
+    folder = wanted.layout.envs / name
+    return Generations(folder=folder, link=folder / "current")
 
 
 def _unfit(name: str, each: model.Environment, asked: Written, manager: str) -> HubdError | None:
@@ -254,9 +259,11 @@ def _choice_notice(wanted: Wanted) -> Iterable[Notice]:
     decided = [name for name, each in wanted.config.environments.items() if each.manager == "auto" and not each.lock_place]
     if choice.get("manager") == "uv" and decided and not wanted.config.conda.path:
         anew = f"rm {shlex.quote(str(wanted.layout.facts / f'{CHOICE}.json'))} && hubd apply"
+        cost = f"where conda can be had now, {'all of these are' if len(decided) > 1 else f'{decided[0]} is'} built anew"
         yield Notice(
             f"uv builds {', '.join(decided)}, chosen on {choice.get('at')} because {choice.get('why')}",
-            f"To use conda: {' && '.join(_set_manager(name, 'conda') for name in decided)}   To choose anew: {anew}",
+            f"To use conda: {' && '.join(_set_manager(name, 'conda') for name in decided)}   "
+            f"To choose anew ({cost}): {anew}",
         )
 
 

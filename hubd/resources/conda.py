@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hubd.errors import HubdError
 from hubd.host import Host, files, reach
 from hubd.layout import BUILD_ACCOUNT, UNSEEN_BY_BUILDS
-from hubd.resources.base import Progress, Resource, Step
+from hubd.resources.base import Forecast, Progress, Resource, Step
+from hubd.resources.generation import Generations
 from hubd.resources.job import LANE, SeenJob, failure_of, is_due, observe_job, start_job
 from hubd.tools.conda import program
 from hubd.tools.job_limits import USUAL, JobLimits
+from hubd.words import named
 
 CHOICE = "environment-manager"
 MANAGERS = ("conda", "uv")
@@ -66,23 +69,39 @@ class Conda(Resource):
         start_job(host, "conda", spec, cache="conda", writable=(self.prefix,), limits=self.limits)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenChoice:
+    """made: whether it is recorded. built: while it is not, which manager built what people have, by environment."""
+
+    made: bool
+    built: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerChoice(Resource):
     """Whether environments with `manager: auto` use conda or uv: found out once, recorded, never changed by itself.
 
-    probes: what must be reachable for conda to be chosen: the installer and the first channel.
+    probes: what must be reachable for conda to be chosen: the installer and the first channel. decided: the environments that
+    go by it.
     """
 
     kind = "choice"
     decides = True
 
     probes: tuple[str, ...]
+    decided: tuple[tuple[str, Generations], ...] = ()
 
     @property
     def name(self) -> str:
         return CHOICE
 
-    def observe(self, host: Host) -> bool:
+    def observe(self, host: Host) -> SeenChoice:
+        if self._is_made(host):
+            return SeenChoice(made=True)
+        current = {name: generations.current() for name, generations in self.decided}
+        return SeenChoice(made=False, built={name: each.manager for name, each in current.items() if each})
+
+    def _is_made(self, host: Host) -> bool:
         # What cannot be read is no choice, as for those who go by it.
         try:
             said = json.loads(files.read(host.layout.facts / f"{CHOICE}.json") or b"{}")
@@ -90,8 +109,18 @@ class ManagerChoice(Resource):
             return False
         return isinstance(said, dict) and said.get("manager") in MANAGERS
 
-    def steps(self, seen: bool) -> tuple[Step, ...]:
-        return () if seen else (Step("find out whether conda can be had, else use uv", self._choose),)
+    def steps(self, seen: SeenChoice) -> tuple[Step, ...]:
+        return () if seen.made else (Step("find out whether conda can be had, else use uv", self._choose),)
+
+    def forecast(self, seen: SeenChoice) -> Forecast | None:
+        """What is built anew where it comes out otherwise than before."""
+        says = []
+        for before, after in (MANAGERS, MANAGERS[::-1]):
+            names = [name for name, manager in seen.built.items() if manager == before]
+            if names:
+                are = "is" if len(names) == 1 else "are"
+                says.append(f"if it comes to {after}, {named(names)}, built by {before}, {are} built anew")
+        return Forecast(tuple(says), {"built_by": dict(seen.built)}) if says else None
 
     def _choose(self, host: Host) -> None:
         silent = [(url, why) for url in self.probes if (why := host.web.reachable(url, timeout=PROBE_LIMIT))]
