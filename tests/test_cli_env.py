@@ -124,6 +124,29 @@ def test_show(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["generations"][0]["disk"]["own"] > 0
 
 
+def test_builds_of_the_same_can_be_told_apart(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    def remarks() -> list[str]:
+        rows = said(capsys, "env", "show", "science").splitlines()[3:]
+        return [row.rpartition("  ")[2] for row in rows if row.split()[0].isdigit()]
+
+    for _ in range(2):
+        assert run(["env", "build", "science", "--no-wait"]) == ExitCode.DONE
+        machine.settle()
+    capsys.readouterr()
+    same, last = "an earlier build of the same", "goes with the next build"
+    assert remarks() == ["switched on, as config.yaml asks", same, f"{same}, {last}"]
+    assert run(["env", "rollback", "science", "--to", "1"]) == ExitCode.DONE
+    machine.settle()
+    capsys.readouterr()
+    assert remarks() == ["as config.yaml asks", same, f"switched on, {same}"]
+    machine.write(CONFIG + "    keep: 0\n")
+    machine.host.processes[machine.layout.envs / "science/2"] = 1
+    assert remarks() == ["as config.yaml asks, goes with the next build", f"{same}, goes when the programs that use it end",
+                         f"switched on, {same}"]  # fmt: skip
+    machine.host.processes.clear()
+    assert remarks()[1] == f"{same}, goes with the next pass"
+
+
 def test_show_tells_what_each_generation_brought(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy"))
     machine.settle()

@@ -23,6 +23,10 @@ Told = Mapping[str, Any]
 # What is shown of a log: lines, and letters of each.
 LOG_LINES = 20
 LONGEST_LINE = 400
+# When a generation is taken away.
+GOES = {
+    "pass": "goes with the next pass", "use": "goes when the programs that use it end", "build": "goes with the next build",
+}  # fmt: skip
 # What each build prints first.
 FIRST_WORD = "starting"
 
@@ -234,8 +238,12 @@ def _sizes(disk: Told | None) -> tuple[str, str]:
 
 
 def _remarks(generation: Told) -> str:
-    remarks = (("on", "switched on"), ("asked", "as config.yaml asks"))
-    return ", ".join(words for key, words in remarks if generation[key])
+    """Which one it is. A daemon that was not restarted yet tells neither which of several of the same is wanted nor what goes."""
+    same = "as config.yaml asks" if generation.get("wanted", True) else "an earlier build of the same"
+    remarks = (
+        "switched on" if generation["on"] else "", same if generation["asked"] else "", GOES.get(str(generation.get("goes")), ""),
+    )  # fmt: skip
+    return ", ".join(filter(None, remarks))
 
 
 def _again(trouble: Told, now: float) -> str:

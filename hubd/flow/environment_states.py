@@ -7,7 +7,7 @@ from typing import Any
 
 from hubd.errors import HubdError
 from hubd.flow.values import Gap
-from hubd.resources.generation import Generation
+from hubd.resources.generation import Generation, SeenOld
 from hubd.tools.job_limits import USUAL, JobLimits
 from hubd.words import thing
 
@@ -25,9 +25,11 @@ class Observed:
     """One environment on the machine.
 
     declared: whether config.yaml has it; None where that could not be read. digest: of what it asks for.
-    held: the generation that somebody went back to; 0 for none. current: the one that is switched on; 0 for none.
+    held: the generation that somebody went back to; 0 for none. current: the one that is switched on; 0 for none. wish: the one
+    that config.yaml's own wish would switch on; 0 while it is not built.
     finished: the newest first. gap: of its build. lacks: what its build waits for, by id and cause.
     limits: what its build may use. pending: what a pass would do besides the build, in words.
+    old: those that nobody needs; None where that cannot be told. keep: how many before the one in use stay.
     touched: the gap of what somebody changed by hand. programs: how many still run from one that is not declared.
     """
 
@@ -37,12 +39,15 @@ class Observed:
     digest: str = ""
     held: int = 0
     current: int = 0
+    wish: int = 0
     finished: tuple[Generation, ...] = ()
     kernels: tuple[Offered, ...] = ()
     gap: Gap | None = None
     lacks: tuple[tuple[str, HubdError], ...] = ()
     pending: tuple[str, ...] = ()
     limits: JobLimits = USUAL
+    old: SeenOld | None = None
+    keep: int = 0
     touched: Gap | None = None
     programs: int = 0
 
@@ -71,6 +76,15 @@ def told(seen: Observed) -> dict[str, Any]:
         "kernels": [{"title": each.title, "audience": each.audience} for each in seen.kernels],
         "older": sum(each.number < seen.current for each in seen.finished),
     }
+
+
+def goes(seen: Observed, generation: Generation) -> str:
+    """What takes a generation away: the next pass, the end of its use, or the next build; empty where it stays for now."""
+    if seen.old is None or generation.number == seen.current:
+        return ""
+    if generation.path.name in seen.old.surplus:
+        return "use" if generation.path.name in seen.old.used else "pass"
+    return "build" if generation in seen.finished[seen.keep :] else ""
 
 
 def trouble_of(seen: Observed) -> HubdError | None:

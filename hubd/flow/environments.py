@@ -10,7 +10,7 @@ from hubd.config.problems import did_you_mean
 from hubd.errors import HubdError, UsageError
 from hubd.flow import facts
 from hubd.flow.desired import desired
-from hubd.flow.environment_states import Observed, Offered, told, trouble_of
+from hubd.flow.environment_states import Observed, Offered, goes, told, trouble_of
 from hubd.flow.observe import look
 from hubd.flow.plan import gap_of
 from hubd.flow.source import config_of, plugins_of, read_text
@@ -20,7 +20,7 @@ from hubd.host import Host, files
 from hubd.layout import ADMINS_GROUP, Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
-from hubd.resources.generation import Generation, Generations
+from hubd.resources.generation import Generation, Generations, OldGenerations
 from hubd.resources.job import job_unit, may_help, next_try, observe_job
 from hubd.resources.kernel import Kernel
 from hubd.resources.saved_lock import difference_between, saved_lock
@@ -146,6 +146,8 @@ def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Obser
     kernels = [each for each in resources.values() if isinstance(each, Kernel) and each.environment == name]
     others = [each for each in resources.values() if isinstance(each, Switch) and each.environment == name]
     gap = _gap(host, environment)
+    old = next(each for each in resources.values() if isinstance(each, OldGenerations) and each.generations == generations)
+    seen_old = look(host, old)
     return Observed(
         name=name,
         declared=True,
@@ -154,6 +156,9 @@ def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Obser
         limits=environment.limits,
         held=environment.held,
         current=generations.switched_on(),
+        wish=generations.chosen(replace(environment.asked, held=0)),
+        old=None if isinstance(seen_old, HubdError) else seen_old,
+        keep=old.keep,
         finished=generations.finished(),
         kernels=tuple(Offered(each.title, each.audience) for each in kernels),
         gap=gap,
@@ -185,6 +190,8 @@ def _generation(host: Host, generation: Generation, seen: Observed, before: Gene
         "built": generation.built,
         "on": generation.number == seen.current,
         "asked": bool(seen.digest) and generation.digest == seen.digest,
+        "wanted": generation.number == seen.wish,
+        "goes": goes(seen, generation),
         "programs": host.processes_using(generation.path),
         "lock": {"platform": lock.platform, "python": lock.python, "conda": len(lock.conda), "pip": len(lock.pip)},
         "outlived": lock.interpreter if is_outlived(lock.interpreter) else "",
