@@ -77,8 +77,29 @@ def test_old_generations_go_and_one_in_use_stays_and_is_named(machine: Machine) 
     assert events == [f"remove the old generation {science / '1'}"]
     assert told["freed"] >= 50_000
     assert told["kept"] == [{"environment": "science", "path": str(science / "2"), "programs": 3}]
-    assert came_out(told)[0] == ExitCode.DONE
+    assert (told["spare"], came_out(told)[0]) == ([], ExitCode.DONE)
 
+
+def test_what_is_kept_to_go_back_to_is_named_with_its_size(machine: Machine) -> None:
+    fill(machine.layout.envs / "science/1/lib/x")
+    (spare,) = cleared(machine)[0]["spare"]
+    assert (spare["environment"], spare["generations"], spare["option"]) == ("science", [2, 1], "environments.science.keep")
+    assert spare["own"] >= 50_000
+
+
+def test_the_lock_of_what_was_offered_once_stays_and_is_named(machine: Machine) -> None:
+    for name in ("geo", "geo@maps", "old"):
+        fill(machine.layout.published / f"bea/{name}.lock")
+    entries = "".join(f"  {name}: {{publish: {{owner: bea, environment: geo{more}}}}}\n"
+                      for name, more in (("geo", ""), ("maps", ", entry: maps")))  # fmt: skip
+    machine.write(CONFIG + entries)
+    old = machine.layout.published / "bea/old.lock"
+    said = f"stays: {old}, for an entry that comes back into config.yaml; else: rm {old}"
+    for act in (False, True):
+        assert said in cleared(machine, act=act)[0]["notes"]
+    assert old.exists()
+    old.unlink()
+    assert not any("comes back" in note for note in cleared(machine)[0]["notes"])
 
 def test_a_look_changes_nothing(machine: Machine) -> None:
     keep_none(machine)
@@ -190,6 +211,17 @@ def test_caches_are_cleaned_by_a_job_of_the_build_account(machine: Machine) -> N
     assert machine.settle().plan.gaps == ()
 
 
+def test_it_is_said_that_no_package_goes_while_nobody_can_tell_which_are_needed(machine: Machine) -> None:
+    fill(machine.layout.package_cache("environments") / "uv/x")
+    note = f"no package of PyPI goes from {machine.layout.package_cache('environments')}: a generation does not tell which it has"
+    text = lock_text(Lock(manager="uv", platform="linux-64", python="3.12", pip=(f"numpy==2.4 --hash=sha256:{'a' * 64}",)))
+    for number in (1, 2, 3):
+        (machine.layout.envs / f"science/{number}" / SAVED).write_text(text)
+    assert note not in cleared(machine)[0]["notes"]
+    (machine.layout.envs / "science/2" / SAVED).unlink()
+    assert note in cleared(machine)[0]["notes"]
+
+
 def test_a_cache_that_a_build_uses_is_left_alone(machine: Machine) -> None:
     machine.slow = True
     machine.write(CONFIG.replace("ipykernel", "ipykernel, dask"))
@@ -258,10 +290,22 @@ def test_the_command(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_the_words() -> None:
     removed = [{"environment": "geo", "path": "/e/geo/1", "own": 2_000_000, "gone": True},
                {"environment": "", "path": f"/e/{GONE}", "own": 0, "gone": False}]  # fmt: skip
-    caches = [{"cache": "a", "path": "/c/a", "before": 3_000_000, "after": 1_000_000}]
-    found = {"acted": True, "freed": 4_000_000, "removed": removed, "kept": [], "caches": caches, "notes": ["well"]}
+    caches = [{"cache": "a", "path": "/c/a", "before": 3_000_000, "after": 1_000_000, "shared": 2_500_000_000}]
+    spare = [{"environment": "geo", "generations": [3, 2], "own": 500_000_000, "option": "environments.geo.keep"},
+             {"environment": "server", "generations": [1], "own": 5_000_000, "option": ""}]  # fmt: skip
+    found = {"acted": True, "freed": 4_000_000, "removed": removed, "kept": [], "spare": spare, "caches": caches,
+             "notes": ["well"]}  # fmt: skip
+    rest = ["  what stays there: indexes of channels and of PyPI, and packages that a generation consists of",
+            "stays: geo, generations 3, 2: 500 MB, to go back to (environments.geo.keep says how many)",
+            "stays: server, generation 1: 5.0 MB, to go back to", "well"]  # fmt: skip
+    shared = "that no generation shares; 2.5 GB more are files of generations, too"
     assert list(gc_lines(found)) == [
-        "geo, generation 1: 2.0 MB", "package cache /c/a: 3.0 MB → 1.0 MB that no generation shares", "well", "Freed 4.0 MB.",
+        "geo, generation 1: 2.0 MB", f"package cache /c/a: 3.0 MB → 1.0 MB {shared}", *rest, "Freed 4.0 MB.",
+    ]  # fmt: skip
+    found |= {"acted": False, "together": 2_000_000, "removed": [], "caches": [{**caches[0], "after": None, "shared": 0}]}
+    assert list(gc_lines(found)) == [
+        "package cache /c/a: 3.0 MB that no generation shares, of which some may go", *rest[1:],
+        "2.0 MB would be free, besides the caches. Nothing was changed: hubd env gc",
     ]  # fmt: skip
 
 
@@ -311,6 +355,20 @@ def test_what_no_environment_links_to_goes_where_there_is_only_mamba(tmp_path: P
     left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*.json"))
     assert left == ["cache/index.json", "conda-forge/noarch/used-1-0/info/index.json", "used-1-0/info/index.json"]
     assert not list(cache.rglob("*.conda")) and not list(cache.rglob("unused*"))
+
+
+def test_what_a_manager_without_a_command_for_it_left_goes_too(tmp_path: Path) -> None:
+    """rattler is a library; and of a conda that is gone only the packages are there."""
+    for part in ("rattler/pkgs", "conda-pkgs"):
+        for name in ("used-1-0", "unused-1-0"):
+            fill(tmp_path / f"cache/{part}/{name}/info/index.json", 10)
+            (tmp_path / f"cache/{part}/{name}.lock").touch()
+        (tmp_path / f"generation-{part[:5]}").hardlink_to(tmp_path / f"cache/{part}/used-1-0/info/index.json")
+    code, told, commands = clean_job(tmp_path, conda="")
+    assert (code, told["state"], commands.ran) == (0, "done", [])
+    for part in ("rattler/pkgs", "conda-pkgs"):
+        left = [name for name in files.children(tmp_path / "cache" / part) if not name.endswith(".lock")]
+        assert left == ["used-1-0"], part
 
 
 NEEDED = [

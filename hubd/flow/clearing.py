@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hubd.config.model import Config
 from hubd.errors import ExitCode, HubdError
-from hubd.flow.environments import wanted_resources
+from hubd.flow import published
+from hubd.flow.environments import OWN, wanted_resources
 from hubd.flow.observe import look
 from hubd.flow.plan import gap_of
 from hubd.flow.values import Event
@@ -28,6 +30,7 @@ from hubd.resources.saved_lock import saved_lock
 from hubd.resources.switch import Switch
 from hubd.tools.conda import program
 from hubd.tools.lock_difference import packages
+from hubd.words import named
 
 # A pass in between is short, unless a person's server has to be waited for.
 PATIENCE = 60.0
@@ -41,11 +44,15 @@ Told = Generator[Event, None, dict[str, Any]]
 
 @dataclass(slots=True)
 class _Found:
-    """What was found, as JSON values, in the order in which it is told. together: bytes of all that can go."""
+    """What was found, as JSON values, in the order in which it is told. together: bytes of all that can go.
+
+    kept: what programs use. spare: what is kept to go back to.
+    """
 
     together: int = 0
     remove: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
+    spare: list[dict[str, Any]] = field(default_factory=list)
     caches: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -55,7 +62,7 @@ class _Found:
         freed = self.together if len(gone) == len(self.remove) else sum(each["own"] for each in gone)
         freed += sum(each["before"] - each["after"] for each in self.caches if each["after"] is not None)
         return {"acted": acted, "freed": freed if acted else 0, "together": self.together, "removed": self.remove,
-                "kept": self.kept, "caches": self.caches, "notes": self.notes}  # fmt: skip
+                "kept": self.kept, "spare": self.spare, "caches": self.caches, "notes": self.notes}  # fmt: skip
 
 
 def clear(host: Host, *, act: bool) -> Told:
@@ -66,7 +73,7 @@ def clear(host: Host, *, act: bool) -> Told:
     found = _Found()
     wanted_resources(host)  # what is not valid is said before the lock is taken: its holder would seem to have been killed
     with file_lock(host.layout.lock, wait=PATIENCE, what="clearing away what no environment needs"):
-        _, resources = wanted_resources(host)
+        wanted, resources = wanted_resources(host)
         host.forget()
         every = [each for each in resources.values() if isinstance(each, OldGenerations)]
         old = [each for each in every if _settled(host, each, resources, found)]
@@ -74,6 +81,7 @@ def clear(host: Host, *, act: bool) -> Told:
             _look_at(host, each, found)
         _leftovers(host, found)
         _undeclared(host, every, found)
+        _published(host.layout, wanted.config, found)
         found.together = disk_use([Path(each["path"]) for each in found.remove]).own
         if act:
             yield from _remove(host, old, found)
@@ -112,6 +120,13 @@ def _look_at(host: Host, old: OldGenerations, found: _Found) -> None:
     for name in seen.used:
         path = old.generations.folder / name
         found.kept.append({"environment": _name(old), "path": str(path), "programs": host.processes_using(path)})
+    current = old.generations.switched_on()
+    spare = [each for each in old.generations.finished() if each.number != current and each.path.name not in seen.surplus]
+    if spare:
+        option = "" if _name(old) == OWN else f"environments.{_name(old)}.keep"
+        own = disk_use([each.path for each in spare]).own
+        numbers = [each.number for each in spare]
+        found.spare.append({"environment": _name(old), "generations": numbers, "own": own, "option": option})
 
 
 def _leftovers(host: Host, found: _Found) -> None:
@@ -127,6 +142,13 @@ def _undeclared(host: Host, old: Iterable[OldGenerations], found: _Found) -> Non
         programs = 0 if name.startswith(".") or folder in declared else host.processes_using(folder)
         if programs:
             found.kept.append({"environment": "", "path": str(folder), "programs": programs})
+
+
+def _published(layout: Layout, config: Config, found: _Found) -> None:
+    """Locks of what was offered once: whoever made it may have changed it since, so that nobody could make them again."""
+    if unused := published.unused(layout, [each.publish.place for each in config.environments.values() if each.publish]):
+        places = [str(path) for path in unused]
+        found.notes.append(f"stays: {named(places)}, for an entry that comes back into config.yaml; else: rm {places[0]}")
 
 
 def _killed(host: Host) -> Iterator[Path]:
@@ -173,8 +195,9 @@ def _caches(host: Host, resources: Mapping[str, Resource], found: _Found) -> dic
             continue
         own = next((each.conda for each in environments if each.cache == name and each.conda), host.layout.conda)
         able[name] = str(own) if program(own, files.is_program) else ""
-        before = disk_use(_together(host.layout, name)).own
-        found.caches.append({"cache": name, "path": str(path), "before": before, "after": None, "trouble": ""})
+        use = disk_use(_together(host.layout, name))
+        told = {"cache": name, "path": str(path), "before": use.own, "shared": use.shared, "after": None, "trouble": ""}
+        found.caches.append(told)
     return able
 
 
@@ -212,10 +235,12 @@ def _start(host: Host, name: str, conda: str, resources: Mapping[str, Resource],
     """Start cleaning a cache; gives the job, or nothing where it could not be started."""
     job, layout = f"clean-{name}", host.layout
     shared = _together(layout, name)[1:]
-    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.package_cache(name)), "conda": conda,
-            "needed": _needed(resources, name), "uv": str(layout.hub / "bin/uv"),
-            "pythons": str(layout.envs / f".pythons-{name}"), "share_into": "".join(map(str, shared)),
-            "unpacked": _unpacked(resources, name)}  # fmt: skip
+    needed = _needed(resources, name)
+    if needed is None and (layout.package_cache(name) / "uv").is_dir():
+        found.notes.append(f"no package of PyPI goes from {layout.package_cache(name)}: a generation does not tell which it has")
+    spec = {"do": "clean", "digest": "clean", "prefix": str(layout.package_cache(name)), "conda": conda, "needed": needed,
+            "uv": str(layout.hub / "bin/uv"), "pythons": str(layout.envs / f".pythons-{name}"),
+            "share_into": "".join(map(str, shared)), "unpacked": _unpacked(resources, name)}  # fmt: skip
     try:
         start_job(host, job, spec, cache=name, writable=shared)
     except HubdError as error:
@@ -234,7 +259,8 @@ def _follow(host: Host, jobs: list[str], found: _Found) -> Iterator[Event]:
     caches = {f"clean-{each['cache']}": each for each in found.caches}
     for job in jobs:
         each = caches[job]
-        each["after"] = min(each["before"], disk_use(_together(host.layout, each["cache"])).own)
+        use = disk_use(_together(host.layout, each["cache"]))
+        each["after"], each["shared"] = min(each["before"], use.own), use.shared
         error = outcome_of(host.layout, job)
         if error:
             each["trouble"] = str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from hubd.config.names import OWN_NAME
@@ -86,6 +87,13 @@ def accept(layout: Layout, owner: str, environment: str, entry: str = "") -> Non
         files.make_directory(folder, mode=0o755)
     files.write_atomic(target, lock, mode=0o644)
     files.remove(path)
+
+
+def unused(layout: Layout, places: Collection[str | None]) -> list[Path]:
+    """The locks of what was offered once and is in config.yaml no more. places: where the entries that are have theirs."""
+    found = [layout.published / owner / f"{name}.lock" for owner in files.children(layout.published)
+             for name in _names(layout.published / owner)]  # fmt: skip
+    return [path for path in found if str(path.relative_to(layout.prefix)) not in places]
 
 
 def decline(layout: Layout, owner: str, environment: str) -> None:

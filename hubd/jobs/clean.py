@@ -14,7 +14,7 @@ from hubd.jobs.work import Work
 from hubd.tools import conda, mamba, uv
 
 # Where each manager has its part of a cache.
-UV, CONDA = "uv", "conda-pkgs"
+UV, CONDA, RATTLER = "uv", "conda-pkgs", "rattler/pkgs"
 # A command line has an end.
 AT_ONCE = 500
 
@@ -33,15 +33,18 @@ def clean(work: Work) -> None:
         unpacked.drop(work)
         if (cache / UV).is_dir():
             _clean_uv(work, cache / UV)
-        if (cache / CONDA).is_dir() and work.spec["conda"]:
+        if (cache / CONDA).is_dir():
             _clean_conda(work, cache)
+        if (cache / RATTLER).is_dir():
+            work.phase("cleaning rattler's package cache")
+            clear_unused(cache / RATTLER)  # it is a library, and has nothing for that
 
 
 def _clean_conda(work: Work, cache: Path) -> None:
     work.phase("cleaning conda's package cache")
-    program = program_of(work)
-    if mamba.drives(program):
-        # Its own `clean` knows of no environment of hubd's, and would take everything.
+    program = program_of(work) if work.spec["conda"] else None
+    if program is None or mamba.drives(program):
+        # There is no conda any more, or a mamba: its own `clean` knows of no environment of hubd's, and would take everything.
         clear_unused(cache / CONDA)
         return
     result = work.run(conda.clean(program), HOME=str(cache), CONDA_PKGS_DIRS=str(cache / CONDA))
