@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hubd.jobs import rattler_child
-from hubd.jobs.rattler_child import Broken, Reporter
+from hubd.jobs.rattler_child import Broken, Reporter, platforms
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -62,3 +62,33 @@ def test_an_error_of_rattlers_own_keeps_its_kind(
     order = {"prefix": str(tmp_path / "1"), "cache": str(tmp_path), "specs": ["a"], "channels": [], "packages": []}
     assert told_to(order, monkeypatch) == 1
     assert lines(capsys)[-1]["failed"] == "SolverError"
+
+
+LACKING = [
+    # what is asked for, the versions that are told
+    (["one=99"], ["10.0", "9.1", "9.0", "2.0"]),
+    (["two", "One>=99,<100"], ["10.0", "9.1", "9.0", "2.0"]),
+    (["there-is-none=1"], []),
+    (["two"], []),  # needs a version of one that there is not, which nobody asked for
+]
+
+
+@pytest.mark.parametrize(("specs", "versions"), LACKING)
+def test_of_a_version_that_there_is_not_those_that_there_are_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], specs: list[str], versions: list[str]
+) -> None:
+    all_of = [("one", each, []) for each in ("1.0", "10.0", "9.0", "2.0", "9.1")] + [("two", "1.0", ["one >=99"])]
+    packages = {
+        f"{name}-{version}-0.tar.bz2": {"name": name, "version": version, "build": "0", "build_number": 0, "depends": depends,
+                                        "subdir": "noarch", "noarch": "generic", "sha256": "0" * 64}
+        for name, version, depends in all_of
+    }  # fmt: skip
+    for subdir, there in (("noarch", packages), (str(platforms()[0]), {})):
+        (tmp_path / "channel" / subdir).mkdir(parents=True)
+        data = {"info": {"subdir": subdir}, "packages": there, "packages.conda": {}}
+        (tmp_path / "channel" / subdir / "repodata.json").write_text(json.dumps(data))
+    order = {"prefix": str(tmp_path / "1"), "cache": str(tmp_path / "cache"), "specs": specs, "packages": [],
+             "channels": [f"file://{tmp_path}/channel"]}  # fmt: skip
+    assert told_to(order, monkeypatch) == 1
+    said = lines(capsys)[-1]
+    assert (said["failed"], said["versions"]) == ("SolverError", versions), said

@@ -48,9 +48,12 @@ def test_the_last_word_tells_what_is_installed() -> None:
     assert rattler.installed(lines[:-1]) is None
 
 
+SAID = {"failed": "kind", "text": "text", "versions": "versions"}
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
 def test_failure(case: dict[str, Any]) -> None:
-    out = case.get("out") or "warning\n" + json.dumps({"failed": case.get("kind"), "text": case.get("text")}) + "\n"
+    out = case.get("out") or "warning\n" + json.dumps({key: case.get(word) for key, word in SAID.items() if word in case}) + "\n"
     error = rattler.failure(out, case.get("err", ""), code=-9)
     assert (error.what, error.why, error.retry) == (case["what"], case["why"], case["retry"])
 

@@ -8,24 +8,30 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rattler
+from rattler.exceptions import SolverError
 from rattler.install import InstallerReporter
 from rattler.package_cache import PackageCache, ValidationMode
 
+from hubd.tools.conda import asked_name
+
 RETRIES = 3
+# Of a package that is there in other versions than the one that is asked for.
+NEWEST = 4
 
 
 class Broken(Exception):
-    """kind: the word for what went wrong. It says what there is to tell."""
+    """kind: the word for what went wrong. It says what there is to tell. versions: those that there are, the newest first."""
 
-    def __init__(self, kind: str, text: str) -> None:
+    def __init__(self, kind: str, text: str, versions: Sequence[str] = ()) -> None:
         super().__init__(text)
-        self.kind = kind
+        self.kind, self.versions = kind, versions
 
 
 def say(**words: Any) -> None:
@@ -95,14 +101,31 @@ async def tell(records: Sequence[rattler.RepoDataRecord], packages: PackageCache
 
 
 async def solved(specs: Sequence[str], channels: Sequence[str], gateway: rattler.Gateway) -> list[rattler.RepoDataRecord]:
-    """What fits together."""
-    return await rattler.solve(
-        [rattler.Channel(channel) for channel in channels],
-        [match(spec) for spec in specs],
-        gateway=gateway,
-        platforms=platforms(),
-        virtual_packages=rattler.VirtualPackage.detect(),
-    )
+    """What fits together. Raises Broken where nothing does."""
+    wanted = [match(spec) for spec in specs]
+    try:
+        return await rattler.solve(
+            [rattler.Channel(channel) for channel in channels], wanted, gateway=gateway, platforms=platforms(),
+            virtual_packages=rattler.VirtualPackage.detect(),
+        )  # fmt: skip
+    except SolverError as error:
+        raise Broken("SolverError", str(error), await newest(lacking(str(error), specs), channels, gateway)) from error
+
+
+def lacking(text: str, specs: Iterable[str]) -> str:
+    """The name of the package that is asked for in a version that there is not; empty where that is not what is wrong."""
+    found = re.search(r"No candidates were found for (\S+) ", text)
+    names = (asked_name(spec) for spec in specs)
+    return next((name for name in names if found and name == found[1]), "")
+
+
+async def newest(name: str, channels: Sequence[str], gateway: rattler.Gateway) -> list[str]:
+    """The newest versions of a package that these channels have, which were fetched for the solve."""
+    if not name:
+        return []
+    answers = await gateway.query([rattler.Channel(channel) for channel in channels], platforms(), [name], recursive=False)
+    there = {record.version for records in answers for record in records}
+    return [str(version) for version in sorted(there, reverse=True)[:NEWEST]]
 
 
 def match(spec: str) -> rattler.MatchSpec:
@@ -146,7 +169,7 @@ def main() -> int:
     try:
         records = asyncio.run(build(order))
     except Broken as error:
-        say(failed=error.kind, text=str(error))
+        say(failed=error.kind, text=str(error), versions=list(error.versions))
         return 1
     except Exception as error:  # noqa: BLE001  # its class is what the parent goes by
         say(failed=type(error).__name__, text=str(error))

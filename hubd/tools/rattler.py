@@ -15,6 +15,7 @@ from hubd.errors import HubdError, last_line
 from hubd.tools.conda import no_such_channel, platform
 from hubd.tools.lock import CondaPackage, Lock
 from hubd.tools.solved import Solved
+from hubd.words import named
 
 Argv = tuple[str, ...]
 
@@ -95,7 +96,8 @@ def failure(out: str, err: str, *, code: int) -> HubdError:
     kind, text = str(said.get("failed", "")), str(said.get("text", ""))
     if not said:
         return HubdError("rattler could not build the environment", why=last_line(err) or f"it exited with {code}", retry=True)
-    return _of_network(kind, text) or _of_packages(kind, text) or _of_disk(text)
+    versions = [str(version) for version in said.get("versions", ())]
+    return _of_network(kind, text) or _of_packages(kind, text, versions) or _of_disk(text)
 
 
 def _of_network(kind: str, text: str) -> HubdError | None:
@@ -110,11 +112,12 @@ def _of_network(kind: str, text: str) -> HubdError | None:
     return None
 
 
-def _of_packages(kind: str, text: str) -> HubdError | None:
+def _of_packages(kind: str, text: str, versions: Sequence[str]) -> HubdError | None:
     missing = _NOT_FOUND.fullmatch(text.strip())
     if missing:
         fix = "Correct the name or the version, or add the channel that has it."
-        return HubdError("a package is not in the channels", why=missing["spec"].removesuffix(" *"), fix=fix)
+        there = f", while there are, the newest first: {named(versions)}" if versions else ""
+        return HubdError("a package is not in the channels", why=f"{missing['spec'].removesuffix(' *')}{there}", fix=fix)
     if kind == "SolverError":
         why = _short(text.removeprefix("Cannot solve the request because of: "))
         return HubdError("the packages do not fit together", why=why, fix="Loosen one of the versions named.")
