@@ -196,6 +196,9 @@ def test_the_same_is_built_anew_while_people_work(hub_machine: HubMachine, serve
     assert f"{KERNEL}: generation {before.strip().rpartition('/')[2]} → {now}: the same packages" in said, said
     assert kernel.run(WHERE) == before, "what runs keeps what it has"
     kernel.stop()
+    shown = hub_machine.hubd("env", "show", KERNEL).out
+    assert "switched on, as config.yaml asks\n" in shown and "an earlier build of the same" in shown, shown
+    assert f"stays: {KERNEL}, generations " in hub_machine.hubd("env", "gc", "--dry-run").out
     assert server.run(WHERE, KERNEL) == prefix(now) != before
     assert hub_machine.changes() == []
 
@@ -232,7 +235,8 @@ def test_an_open_shell_keeps_its_generation(hub_machine: HubMachine) -> None:
     looked = hub_machine.hubd("env", "gc", "--dry-run").out
     assert f"stays: {KERNEL}, generation 1, as 1 program uses it" in looked, looked
     hub_machine.shell("kill $(cat /tmp/holds)")
-    hub_machine.wait_until(lambda: "stays:" not in hub_machine.hubd("env", "gc", "--dry-run").out, "the shell to be gone")
+    stays = "program uses it"
+    hub_machine.wait_until(lambda: stays not in hub_machine.hubd("env", "gc", "--dry-run").out, "the shell to be gone")
     hub_machine.hubd("config", "unset", f"environments.{KERNEL}.keep")
     hub_machine.run(("systemctl", "start", "hubd"))
     hub_machine.wait_until(lambda: hub_machine.status()["daemon"] is not None, "the daemon to be there again")

@@ -296,6 +296,8 @@ def test_folder_in_the_place_of_a_file_is_trouble_in_the_plan_and_in_the_pass(
     cure = f"Move it out of the way: mv {place} {place}.old"
     planned = hub_machine.hubd("plan")
     assert f"  ✗ {place} should be a file\n    because it is a folder\n    {cure}\n" in planned.out, planned
+    assert "\n1 thing needs attention, " in planned.out, planned
+    assert hub_machine.hubd("plan", "--detailed-exitcode", check=False).code == 1
     done = hub_machine.hubd("apply", "--yes", check=False)
     assert (done.code, cure in done.err) == (5, True), done
     assert trouble(hub_machine)[f"file:{place}"]["fix"] == cure
