@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import rattler
-from rattler.exceptions import SolverError
+from rattler.exceptions import GatewayError, SolverError
 from rattler.install import InstallerReporter
 from rattler.package_cache import PackageCache, ValidationMode
 
@@ -123,7 +123,10 @@ async def newest(name: str, channels: Sequence[str], gateway: rattler.Gateway) -
     """The newest versions of a package that these channels have, which were fetched for the solve."""
     if not name:
         return []
-    answers = await gateway.query([rattler.Channel(channel) for channel in channels], platforms(), [name], recursive=False)
+    try:
+        answers = await gateway.query([rattler.Channel(channel) for channel in channels], platforms(), [name], recursive=False)
+    except GatewayError:  # what the solve failed at is what there is to tell
+        return []
     there = {record.version for records in answers for record in records}
     return [str(version) for version in sorted(there, reverse=True)[:NEWEST]]
 
