@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from hubd.errors import CommandFailed, HubdError
-from hubd.host.commands import PATH, Commands, clean_environment, network_environment
+from hubd.host.commands import PATH, Commands, Leash, clean_environment, network_environment
 from hubd.host.processes import _started
 
 pytestmark = pytest.mark.real_programs
@@ -127,6 +129,21 @@ def test_a_program_that_does_not_read_its_input(streamed: bool) -> None:
 
 def test_it_is_a_group_of_its_own() -> None:
     assert int(run("ps -o sid= -p $$ || cut -d' ' -f6 /proc/$$/stat")[1]) != os.getsid(0)
+
+
+def test_one_on_a_leash_is_ended_by_another_thread_with_all_that_it_started(tmp_path: Path) -> None:
+    child, began, leash = tmp_path / "child", time.monotonic(), Leash()
+
+    def heard(line: str) -> None:
+        if line == "going":
+            threading.Thread(target=leash.end).start()
+
+    script = f"sleep 60 & echo $! > {child}; echo going; while sleep 0.01; do echo more; done"
+    code, out, _ = run(script, timeout=30, line=heard, leash=leash)
+    assert (code, out.startswith("going\n")) == (-signal.SIGUSR1, True)
+    while _started(int(child.read_text())):
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
 
 
 def test_outputs_that_somebody_else_holds_open_keep_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

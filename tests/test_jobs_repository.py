@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.server
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -90,19 +93,22 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def fetch(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60, said: Any = None) -> str:
+def fetch(
+    cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60, said: Any = None,
+    always: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
     limits = {"memory": None, "cpu": None, "time": time}
     phases: list[str] = said if said is not None else []
     work = Work(
-        spec={"cache": str(cache), "job": "env-a", "limits": limits}, commands=Commands(), web=Web(), phase=phases.append,
-        doing=lambda: phases[-1] if phases else "",
+        spec={"cache": str(cache), "job": "env-a", "limits": limits}, commands=Commands(always=always), web=Web(),
+        phase=phases.append, doing=lambda: phases[-1] if phases else "",
     )  # fmt: skip
     return repository.text_of(work, {"url": url, "commit": at, "place": place}, most=MOST)
 
 
-def refused(cache: Path, url: str, at: str, place: str = "environments/r.yml", *, time: int = 60) -> HubdError:
+def refused(cache: Path, url: str, at: str, place: str = "environments/r.yml", **options: Any) -> HubdError:
     with pytest.raises(HubdError) as caught:
-        fetch(cache, url, at, place, time=time)
+        fetch(cache, url, at, place, **options)
     assert os.listdir(cache) == ["repository-env-a.lock"], "nothing of it is left"
     return caught.value
 
@@ -172,14 +178,34 @@ def test_a_repository_of_this_machine_that_is_not_there(cache: Path, tmp_path: P
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files as they are, which git calls dumb, and a status for each number in an address."""
+    """Files as they are, which git calls dumb, and a status for each number in an address.
+
+    Below /endless is a repository with one object that has no end. heard: who said who they are, and as whom.
+    """
+
+    heard: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         first = self.path.split("/")[1]
-        if first.isdigit():
+        self.heard += self.headers.get_all("Authorization", [])
+        if first == "endless":
+            self._endless()
+        elif first.isdigit():
             self.send_error(int(first))
         else:
             super().do_GET()
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        if "/info/refs" in self.path:
+            self.wfile.write(f"{NOWHERE}\trefs/heads/main\n".encode())
+        elif NOWHERE[2:] in self.path:
+            packer = zlib.compressobj(0)
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(packer.compress(b"blob %d\0" % 10**12))
+                while True:
+                    self.wfile.write(packer.compress(bytes(1000)))
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -233,6 +259,28 @@ def test_no_other_way_than_the_ones_of_the_config_is_taken(cache: Path, tmp_path
     error = refused(cache, f"ext::touch {tmp_path}/harmed", NOWHERE)
     assert "transport 'ext' not allowed" in error.why
     assert not (tmp_path / "harmed").exists()
+
+
+def test_a_repository_that_is_too_large_is_not_used(cache: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "MOST_FETCHED", MOST)
+    error = refused(cache, served.url, served.commits["first"])
+    assert (error.what, error.why, error.retry) == (
+        f"{served.url} is too large", "at most 100 kB of a repository are fetched, and there is more", False,
+    )  # fmt: skip
+    assert "let its server leave large files out" in error.fix
+    monkeypatch.setattr(repository, "MOST_FETCHED", 2 * MOST)
+    assert fetch(cache, served.url, served.commits["first"]) == FIRST
+
+
+@pytest.mark.real_sockets
+def test_a_server_that_sends_without_an_end_is_not_heard_to_the_end(
+    cache: Path, dumb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "MOST_FETCHED", 10**6)
+    monkeypatch.setattr(repository, "LOOK", 0.05)
+    began = time.monotonic()
+    assert refused(cache, f"{dumb}/endless", NOWHERE, time=20).what == f"{dumb}/endless is too large"
+    assert time.monotonic() - began < 15
 
 
 def test_without_git_it_is_said_how_to_get_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Leash:
-    """Ends a program of hubd's own that another thread runs, when what it would find out is not wanted any more."""
+    """Ends a program that another thread runs, when what it would do is not wanted any more."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -164,12 +164,13 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Tell a program to clear away what it began and end; kill it with all that it started where it does not."""
+    """Tell a program to clear away what it began and end; then kill whatever it started that is still there."""
+    if process.poll() is not None:  # its number may be another's by now
+        return
     process.send_signal(signal.SIGUSR1)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        kill_group(process)
+    kill_group(process)
 
 
 def _communicate(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, line: Line | None) -> tuple[str, str, bool]:

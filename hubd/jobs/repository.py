@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any
 from hubd.config.problems import did_you_mean
 from hubd.errors import HubdError
 from hubd.host import files
-from hubd.host.commands import Result, network_environment
+from hubd.host.commands import Leash, Result, network_environment
+from hubd.host.disk_use import disk_use
 from hubd.jobs.alone import alone, is_free
 from hubd.jobs.work import Work
 from hubd.tools import git
@@ -23,6 +25,10 @@ from hubd.words import about, named
 # Each job has its own: a server that hangs keeps nobody else waiting.
 FOLDER, LOCK = "repository-", ".lock"
 WAITING = "waiting for another fetch"
+# Bytes of the disk that a fetch may take, packs and single objects alike: no server can send around that.
+MOST_FETCHED = 2 * 10**9
+# Seconds after which it is looked at again.
+LOOK = 1.0
 # Bytes of a folder's list that are read to say what there is instead.
 LONGEST_FOLDER = 1024 * 1024
 
@@ -167,7 +173,35 @@ class _Repository:
         known = network_environment(os.environ)
         certificates = next((known[name] for name in CERTIFICATES if known.get(name)), "")
         variables: dict[str, Any] = git.variables(self.folder, url=self.url, certificates=certificates)
-        return self.work.run(argv, **variables)
+        leash = Leash()
+        with self._watched(leash):
+            result = self.work.run(argv, leash=leash, **variables)
+        if self._is_too_large():
+            why = f"at most {about(MOST_FETCHED)} of a repository are fetched, and there is more"
+            fix = "Use a smaller repository, or let its server leave large files out: git config uploadpack.allowFilter true"
+            raise HubdError(f"{self.url} is too large", why=why, fix=fix)
+        return result
+
+    @contextmanager
+    def _watched(self, leash: Leash) -> Iterator[None]:
+        """End what is on the leash as soon as too much has come."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK):
+                if self._is_too_large():
+                    return leash.end()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+    def _is_too_large(self) -> bool:
+        return disk_use([self.folder]).own > MOST_FETCHED
 
     def _ask(self, argv: git.Argv) -> Result:
         variables: dict[str, Any] = git.variables(self.folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hubd.errors import CommandFailed, HubdError
-from hubd.host.commands import Commands, Line, Result
+from hubd.host.commands import Commands, Leash, Line, Result
 from hubd.host.web import Web
 from hubd.tools.job_limits import JobLimits, took_too_long
 from hubd.tools.lock import Lock, parse_lock
@@ -50,18 +50,22 @@ class Work:
         return JobLimits(**self.spec["limits"])
 
     def run(
-        self, argv: tuple[str, ...], *, stdin: bytes = b"", line: Line | None = None, quiet: bool = False, **environment: str
-    ) -> Result:
+        self, argv: tuple[str, ...], *, stdin: bytes = b"", line: Line | None = None, quiet: bool = False,
+        leash: Leash | None = None, **environment: str,
+    ) -> Result:  # fmt: skip
         """Run a program to its end, its output going to the job's log as it comes; its exit code is not judged.
 
         stdin: what it reads. line: what hears each line of its output instead of the log. quiet: whether nobody does.
+        leash: lets another thread end it.
 
         Raises HubdError when the job's time is over, which ends the program. systemd would end the whole job then; where
         there is none, nobody else does.
         """
         hear = None if quiet else line or self.log
         try:
-            return self.commands.run(argv, check=False, timeout=self.left, stdin=stdin, environment=environment, line=hear)
+            return self.commands.run(
+                argv, check=False, timeout=self.left, stdin=stdin, environment=environment, line=hear, leash=leash
+            )
         except CommandFailed as error:
             raise self._too_long() from error
 
