@@ -22,6 +22,7 @@ from hubd.host.commands import Commands
 from hubd.host.web import Web
 from hubd.jobs import repository
 from hubd.jobs.work import Work
+from hubd.tools.git import SETTINGS, variables
 
 pytestmark = pytest.mark.real_programs
 
@@ -281,6 +282,72 @@ def test_a_server_that_sends_without_an_end_is_not_heard_to_the_end(
     began = time.monotonic()
     assert refused(cache, f"{dumb}/endless", NOWHERE, time=20).what == f"{dumb}/endless is too large"
     assert time.monotonic() - began < 15
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> dict[str, str]:
+    """What a host may tell each git, by every way there is: to look elsewhere, as somebody, and to run what it has."""
+    home, template = tmp_path / "evil", tmp_path / "template"
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/harmed\n")
+    hook.chmod(0o755)
+    for name in ("reference-transaction", "post-checkout"):
+        (template / "hooks").mkdir(parents=True, exist_ok=True)
+        (template / "hooks" / name).symlink_to(hook)
+    text = f"[url \"file:///nowhere/\"]\n\tinsteadOf = file://\n[init]\n\ttemplateDir = {template}\n"
+    text += f"[core]\n\thooksPath = {template}/hooks\n\tfsmonitor = {hook}\n[uploadpack]\n\tpackObjectsHook = {hook}\n"
+    for path in (home / ".gitconfig", home / ".config/git/config", tmp_path / "system", template / "config"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (home / ".netrc").write_text("machine 127.0.0.1 login ada password secret\n")
+    places = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "GIT_CONFIG_SYSTEM": str(tmp_path / "system")}
+    return {**places, "GIT_TEMPLATE_DIR": str(template)}
+
+
+def test_what_a_host_tells_git_does_not_count(cache: Path, tmp_path: Path, served: Served, evil: dict[str, str]) -> None:
+    assert fetch(cache, served.url, served.commits["first"], always=evil) == FIRST
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_git_knows_these_settings_and_no_others(cache: Path, evil: dict[str, str]) -> None:
+    (cache / ".gitconfig").write_text(SETTINGS)
+    found = Commands(always=evil).run(("git", "config", "--list"), environment=variables(cache)).out.splitlines()
+    assert found == [
+        "safe.directory=*", "core.hookspath=/dev/null", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false",
+        "http.lowspeedlimit=1000", "http.lowspeedtime=60",
+    ]  # fmt: skip
+
+
+@pytest.mark.real_sockets
+def test_nobody_is_signed_in_by_what_lies_in_a_home(cache: Path, dumb: str, evil: dict[str, str]) -> None:
+    Handler.heard.clear()
+    assert "there is no repository at" in refused(cache, f"{dumb}/401", NOWHERE, always=evil).what
+    assert Handler.heard == []
+
+
+def test_a_repository_of_somebody_else_is_read(cache: Path, served: Served) -> None:
+    assert fetch(cache, served.url, served.commits["first"], always={"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}) == FIRST
+
+
+# Each of the two holds alone: what the other is set to here lets it run.
+ALONE = [{"GIT_NO_LAZY_FETCH": "0"}, {"GIT_ALLOW_PROTOCOL": "file:ext"}]
+
+
+@pytest.mark.parametrize("without", ALONE, ids=[*map(str, ALONE)])
+def test_a_repository_that_has_git_run_something_to_complete_it(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: dict[str, str]
+) -> None:
+    hostile = Served(tmp_path / "hostile")
+    lost = git(hostile.path, "rev-parse", f"{hostile.commits['first']}:environments/r.yml")
+    git(hostile.path, "config", "core.repositoryformatversion", "1")
+    for name, value in (("promisor", "true"), ("url", f"ext::touch {tmp_path}/harmed")):
+        git(hostile.path, "config", f"remote.evil.{name}", value)
+    git(hostile.path, "config", "extensions.partialClone", "evil")
+    git(hostile.path, "config", "protocol.ext.allow", "always")
+    (hostile.path / "objects" / lost[:2] / lost[2:]).unlink()
+    monkeypatch.setattr(repository.git, "variables", lambda *given, **more: {**variables(*given, **more), **without})
+    refused(cache, hostile.url, hostile.commits["first"])
+    assert not (tmp_path / "harmed").exists()
 
 
 def test_without_git_it_is_said_how_to_get_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
