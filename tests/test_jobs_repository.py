@@ -169,6 +169,8 @@ def test_a_commit_that_is_not_there(cache: Path, served: Served) -> None:
     error = refused(cache, served.url, NOWHERE)
     assert (error.what, error.retry) == (f"{served.url} has no commit {NOWHERE}", False)
     assert "Correct the commit" in error.fix
+    folder = git(served.path, "rev-parse", f"{served.commits['first']}^{{tree}}")
+    assert refused(cache, served.url, folder).what == f"{served.url} has no commit {folder}", "it has that, and it is none"
 
 
 def test_a_repository_of_this_machine_that_is_not_there(cache: Path, tmp_path: Path) -> None:
@@ -364,13 +366,17 @@ def test_the_time_of_the_build_counts(cache: Path, served: Served) -> None:
 def test_what_a_killed_one_left_is_gone_with_the_next(cache: Path, served: Served) -> None:
     for name in ("repository-env-a", ".repository-env-a.0123456789ab.hubd-gone"):
         (cache / name / "copy").mkdir(parents=True)
+    git(cache, "init", "--quiet", "--bare", "repository-env-a/copy")
+    git(cache / "repository-env-a/copy", "config", "url.file:///nowhere/.insteadOf", "file://")
     assert fetch(cache, served.url, served.commits["first"]) == FIRST
     assert os.listdir(cache) == ["repository-env-a.lock"]
 
 
 def test_what_is_left_is_cleared_unless_somebody_fetches(cache: Path) -> None:
+    (cache / "build.lock").touch()
     repository.clear_left(cache)
-    assert os.listdir(cache) == []
+    assert os.listdir(cache) == ["build.lock"], "that of somebody else"
+    (cache / "build.lock").unlink()
     (cache / "repository-env-a/copy").mkdir(parents=True)
     with (cache / "repository-env-a.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

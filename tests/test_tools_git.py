@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hubd.errors import LONGEST_OUTPUT
 from hubd.tools import git
 
 COPY, URL, AT = Path("/c/copy"), "https://tls.example.org/too-slow/timed out", "ab" * 20
@@ -65,6 +66,11 @@ def test_why_nothing_could_be_fetched(said: str, what: str | None, why: str, ret
         assert what is not None and what in error.what and why in error.why
         assert error.retry is retry
         assert error.fix
+
+
+def test_what_is_said_without_an_end_is_read_from_its_end() -> None:
+    error = git.failure(f"fatal: Connection refused\n{'x' * LONGEST_OUTPUT}\nfatal: no\n", URL, final=True)
+    assert error is not None and (error.what, error.why) == (f"nothing can be fetched from {URL}", "no")
 
 
 def test_the_servers_words_cannot_steer_a_terminal() -> None:
