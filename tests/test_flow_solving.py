@@ -109,9 +109,10 @@ def test_versions_are_told_before_the_build(machine: Machine) -> None:
 
 
 def test_one_that_would_fail_is_told_with_its_reason(machine: Machine) -> None:
-    fails(machine)
+    fails(machine, retry=True)
     found, _ = solve(machine)
     change = change_of(found)
+    assert [gap.error.retry for gap in found.plan.gaps if gap.error] == [True]
     assert change["error"]["what"] == "science cannot be solved: a package is not in the channels"
     lines = "\n".join(show.plan_lines(show.plan_json(found)))
     told = ("✗ science cannot be solved: a package is not in the channels", "  because nunpy", "  Correct the name.")
@@ -202,11 +203,29 @@ def test_what_a_killed_command_left_goes_in_the_next_pass(machine: Machine, goes
 def test_the_next_one_takes_the_place_of_what_was_left(machine: Machine) -> None:
     report_folder(machine.layout, JOB).mkdir()
     (report_folder(machine.layout, JOB) / NAME).write_text("old")
+    machine.host.init.units[UNIT] = UnitState(UNIT, True, "active", "running", 7)
+    machine.host.init.did.clear()
     assert change_of(solve(machine)[0])["error"] is None
     assert nothing_is_left(machine)
+    did = [what for what, unit in machine.host.init.did if unit == UNIT and what in ("clear", "run")]
+    assert did == ["clear", "run", "clear"], "one that goes on is ended first"
 
 
-def test_two_at_once_come_one_after_the_other(machine: Machine) -> None:
+LACKS = "  geo: {packages: [ipykernel], manager: conda}\n"
+
+
+def test_nobody_is_waited_for_where_no_manager_is_asked(machine: Machine) -> None:
+    (machine.layout.prefix / "a.lock").write_text(lock_text(lock("numpy==2.4")))
+    machine.write("environments:\n  science: {lock: a.lock, manager: uv}\n" + LACKS)
+    with file_lock(waiting_lock(machine.layout), wait=0):
+        found, said = solve(machine)
+    assert (said, change_of(found)["error"]) == ([], None)
+    assert change_of(found, "geo")["tells"][0].startswith("which versions geo gets can be told once ")
+
+
+@pytest.mark.parametrize("more", ["", LACKS])
+def test_two_at_once_come_one_after_the_other(machine: Machine, more: str) -> None:
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, numpy") + more)
     naps: list[float] = []
     with contextlib.ExitStack() as other:
         other.enter_context(file_lock(waiting_lock(machine.layout), wait=0))
@@ -248,6 +267,13 @@ def test_what_a_manager_needs_comes_first(machine: Machine) -> None:
     assert (change["error"], "hubd-job-solve-geo.service" in machine.host.init.started) == (None, False)
 
 
+def test_the_place_of_its_answer_comes_first(machine: Machine) -> None:
+    machine.layout.jobs.rename(machine.layout.jobs.with_name("moved"))
+    change = change_of(solve(machine)[0])
+    assert change["tells"][0] == f"which versions science gets can be told once the folder {machine.layout.jobs} is right"
+    assert UNIT not in machine.host.init.started
+
+
 def test_a_first_build_tells_what_comes(machine: Machine) -> None:
     machine.write(CONFIG + "  geo: {packages: [ipykernel], manager: uv}\n")
     change = change_of(solve(machine)[0], "geo")
@@ -282,6 +308,14 @@ def test_a_lock_that_its_manager_cannot_build_is_told_before_the_build(machine: 
     (machine.layout.prefix / "a.lock").write_text(lock_text(lock("numpy==2.4")))
     told, _ = show.plan_json(solve(machine)[0])["waiting"]
     assert told["error"]["what"] == "science cannot be built from a.lock: rattler cannot build this lock"
+
+
+def test_one_that_failed_and_waits_is_told_as_that(machine: Machine) -> None:
+    machine.write("environments: {science: {lock: away.lock, manager: uv}}\n")
+    found, _ = solve(machine)
+    assert "being built" not in "\n".join(show.plan_lines(show.plan_json(found)))
+    (waits,) = (gap for gap in found.plan.gaps if gap.resource.id == "environment:science")
+    assert waits.progress and waits.progress.error and "being built" not in waits.progress.say
 
 
 @pytest.fixture
@@ -349,8 +383,9 @@ def test_ctrl_c_ends_the_solve(command: Machine, capsys: pytest.CaptureFixture[s
     assert nothing_is_left(command)
 
 
+@pytest.mark.parametrize("error", [HubdError("it does not end"), OSError("it does not end")])
 def test_a_solve_that_does_not_end_hides_nothing(
-    command: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     command.slow = True
 
@@ -359,7 +394,7 @@ def test_a_solve_that_does_not_end_hides_nothing(
         raise KeyboardInterrupt
 
     def fails_to_end(host: object, job: str) -> None:
-        raise HubdError("it does not end")
+        raise error
 
     command.host.sleep = interrupt
     assert run(["plan", "--solve"]) == ExitCode.INTERRUPTED

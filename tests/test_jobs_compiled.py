@@ -69,10 +69,11 @@ def test_a_package_is_compiled_once_and_shared(shop: Shop) -> None:
     one, two = shop.build("one"), shop.build("two")
     assert len(shop.commands.ran) == 1
     assert (two / COMPILED).samefile(one / COMPILED)
-    argv = shop.commands.ran[0]
-    assert argv[:3] == (f"{one}/bin/python", "-m", "compileall")
-    assert argv[argv.index("-s") + 1] == str(one), "the name of one environment is not to be seen in another"
-    assert "unchecked-hash" in argv
+    start, unnamed = (f"{one}/bin/python", "-m", "compileall", "-q", "-j", "0", "-f"), ("-s", str(one))
+    # The name of one environment is not to be seen in another, and what is there already counts for nothing.
+    assert shop.commands.ran[0] == (*start, *unnamed, "--invalidation-mode", "unchecked-hash", "-i", "-")
+    options = shop.commands.options[0]
+    assert (options["line"], options["environment"]) == (None, {"HOME": str(shop.folder / "cache")}), "nothing for the log"
 
 
 def test_what_conda_compiled_is_replaced_by_what_is_shared(shop: Shop) -> None:
@@ -89,11 +90,12 @@ def test_another_build_of_a_package_is_compiled_for_itself(shop: Shop) -> None:
     assert len(shop.commands.ran) == 2
 
 
-def test_what_is_cut_off_is_compiled_anew(shop: Shop) -> None:
+@pytest.mark.parametrize("found", ["comp", "compiled, and more"])
+def test_what_is_cut_off_or_changed_is_compiled_anew(shop: Shop, found: str) -> None:
     one = shop.build("one")
     (kept,) = (shop.folder / "cache").rglob("*.pyc")
     kept.unlink()
-    kept.write_text("comp")
+    kept.write_text(found)
     two = shop.build("two")
     assert (two / COMPILED).read_text() == (one / COMPILED).read_text() == "compiled"
     assert shop.build("three") and len(shop.commands.ran) == 2, "and kept"
@@ -122,8 +124,14 @@ def test_a_module_that_does_not_compile_is_not_tried_each_time(shop: Shop, monke
     assert not (two / COMPILED).exists()
 
 
-def test_an_older_python_compiles_for_its_environment_alone(shop: Shop) -> None:
-    prefix = shop.environment("one", python="2.7.18")
+def test_the_oldest_python_whose_files_can_be_shared(shop: Shop) -> None:
+    compile_python(shop.work, shop.environment("one", python="3.9.0"))
+    assert "unchecked-hash" in shop.commands.ran[0]
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.8.20"])
+def test_an_older_python_compiles_for_its_environment_alone(shop: Shop, version: str) -> None:
+    prefix = shop.environment("one", python=version)
     shop.commands.answers[f"{prefix}/bin/python",] = ""
     compile_python(shop.work, prefix)
     assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/lib/python3.12")]
@@ -134,6 +142,32 @@ def test_what_its_owner_may_edit_is_compared_with_its_source(shop: Shop) -> None
     shop.commands.answers[f"{prefix}/bin/python",] = ""
     compile_python(replace(shop.work, spec={**shop.work.spec, "do": "own"}), prefix)
     assert shop.commands.ran == [(f"{prefix}/bin/python", "-m", "compileall", "-q", f"{prefix}/lib/python3.12")]
+
+
+@pytest.mark.parametrize("record", [
+    {"sha256": None, "paths_data": {"paths": [{"_path": f"{SITE}/a/mod.py", "path_type": "hardlink"}]}},
+    {"sha256": "a" * 64, "paths_data": {"paths": [{"_path": f"{SITE}/a/mod.py", "path_type": "softlink"}]}},
+    {"sha256": "a" * 64, "paths_data": None},
+    {},
+])  # fmt: skip
+def test_what_no_record_tells_the_content_of_is_not_shared(shop: Shop, record: dict[str, object]) -> None:
+    prefix = shop.environment("one")
+    (prefix / "conda-meta/a-1-0.json").write_text(json.dumps(record))
+    compile_python(shop.work, prefix)
+    assert shop.commands.ran == []
+
+
+def test_what_is_empty_is_not_kept(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = shop.folder / "one" / COMPILED
+
+    def cut_off() -> str:
+        compiled.parent.mkdir()
+        compiled.touch()
+        return ""
+
+    monkeypatch.setattr(shop, "compile", cut_off)
+    shop.build("one")
+    assert not (shop.build("two") / COMPILED).exists()
 
 
 def test_without_python_nothing_is_compiled(shop: Shop) -> None:

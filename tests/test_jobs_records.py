@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from fakes import FakeCommands
 
+from hubd.errors import HubdError
 from hubd.host import files
 from hubd.host.web import Web
-from hubd.jobs.records import KEPT, forget_unshared, share_records
+from hubd.jobs.records import KEPT, check_against, forget_unshared, share_records
 from hubd.jobs.work import Work
+from hubd.tools.lock import CondaPackage, Lock
 
 RECORD = {"name": "a", "paths_data": {"paths": [{"_path": "bin/a", "sha256": "é"}]}, "order": [2, 1]}
 
@@ -44,6 +47,7 @@ def test_equal_records_are_one_file_and_others_are_not(work: Work) -> None:
     assert json.loads((two / "a.json").read_text()) == RECORD
     assert list(json.loads((two / "a.json").read_text())) == list(RECORD), "in the order in which it was written"
     assert (two / "a.json").stat().st_size < len(json.dumps(RECORD, indent=2))
+    assert (two / "a.json").stat().st_mode & 0o777 == 0o444, "it is that of others, too"
 
 
 def test_what_is_cut_off_is_not_taken(work: Work) -> None:
@@ -60,7 +64,66 @@ def test_where_nothing_can_be_shared_the_record_stays(work: Work, monkeypatch: p
         return False
 
     monkeypatch.setattr(files, "share", refuses)
-    assert json.loads((environment(work, "one", a=RECORD) / "a.json").read_text()) == RECORD
+    path = environment(work, "one", a=RECORD) / "a.json"
+    assert (json.loads(path.read_text()), path.stat().st_mode & 0o777) == (RECORD, 0o444)
+
+
+CHANNEL = "https://x.example/c/noarch"
+GOOD, BAD = hashlib.sha256(b"good").hexdigest(), "b" * 64
+
+
+def locked(*names: str, sha256: str = GOOD) -> Lock:
+    conda = tuple(CondaPackage(name, "1", "0", f"{CHANNEL}/{name}-1-0.conda", sha256) for name in names)
+    return Lock(manager="conda", platform="linux-64", conda=conda)
+
+
+def consisting_of(work: Work, *names: str, sha256: str = "") -> Path:
+    usual = {"version": "1", "build": "0", "sha256": sha256}
+    records = {name: {**usual, "name": name, "url": f"{CHANNEL}/{name}-1-0.conda"} for name in names}
+    return environment(work, "one", **records).parent
+
+
+MANY = ("a", "b", "c", "d", "e")
+OTHERS = [
+    # of the lock, of the environment, why
+    (("a", "b"), ("a",), f"without {CHANNEL}/b-1-0.conda"),
+    (("a",), ("a", "b"), f"with {CHANNEL}/b-1-0.conda"),
+    (("a", "b"), ("a", "c"), f"without {CHANNEL}/b-1-0.conda; with {CHANNEL}/c-1-0.conda"),
+    (MANY, (), f"without {', '.join(f'{CHANNEL}/{name}-1-0.conda' for name in 'abc')} and 2 more"),
+]
+
+
+@pytest.mark.parametrize(("asked", "found", "why"), OTHERS)
+def test_an_environment_of_other_packages_is_not_what_its_lock_says(
+    work: Work, asked: tuple[str, ...], found: tuple[str, ...], why: str
+) -> None:
+    with pytest.raises(HubdError) as caught:
+        check_against(locked(*asked), consisting_of(work, *found), work.path("cache"))
+    assert (caught.value.what, caught.value.why, caught.value.retry) == ("the environment is not what its lock says", why, True)
+
+
+CHECKSUMS = [
+    # of the lock, of the record, in the archive that the cache has, the one that is refused
+    (GOOD, GOOD, b"good", ""), (GOOD, "", None, ""), (GOOD, "", b"good", ""), ("", BAD, b"bad", ""),
+    (GOOD, BAD, None, BAD), (GOOD, BAD, b"good", BAD), (GOOD, GOOD, b"bad", hashlib.sha256(b"bad").hexdigest()),
+    (GOOD, "", b"bad", hashlib.sha256(b"bad").hexdigest()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "told", "archive", "refused"), CHECKSUMS)
+def test_a_download_is_the_file_that_the_lock_names(
+    work: Work, asked: str, told: str, archive: bytes | None, refused: str
+) -> None:
+    if archive is not None:
+        (work.path("cache") / "a-1-0.conda").write_bytes(archive)
+    prefix = consisting_of(work, "a", sha256=told)
+    if not refused:
+        check_against(locked("a", sha256=asked), prefix, work.path("cache"))
+        return
+    with pytest.raises(HubdError) as caught:
+        check_against(locked("a", sha256=asked), prefix, work.path("cache"))
+    assert (caught.value.what, caught.value.retry) == ("a download is not the file it should be", False)
+    assert caught.value.why == f"the SHA-256 of {CHANNEL}/a-1-0.conda is {refused}, and the lock says {GOOD}"
 
 
 def test_without_condas_records_nothing_is_left_in_the_cache(work: Work) -> None:

@@ -171,6 +171,19 @@ def test_a_lock_behind_an_address_needs_no_manager(rig: Rig) -> None:
     assert rig.commands.ran == []
 
 
+def test_what_is_asked_for_elsewhere_is_fetched_first(rig: Rig) -> None:
+    lock = Lock(manager="conda", platform="linux-64", conda=(CondaPackage("a", "1", "0", "https://x/noarch/a-1-0.conda"),))
+
+    class Fetches:
+        def download(self, place: str, path: Path, *, sha256: str) -> None:
+            assert (place, sha256) == ("https://x/a.lock", SHA)
+            path.write_text(lock_text(lock))
+
+    source = {"kind": "lock", "place": "https://x/a.lock", "sha256": SHA}
+    run({**rig.spec, "manager": "conda", "source": source}, commands=rig.commands, web=Fetches())  # type: ignore[arg-type]
+    assert (rig.solved, rig.commands.ran) == (Solved(lock=lock), [])
+
+
 def test_a_solve_waits_for_the_cache_as_builds_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     by_uv(rig)
     phases = []

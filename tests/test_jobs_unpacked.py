@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hubd.errors import HubdError
 from hubd.jobs import unpacked
 from hubd.jobs.work import Work
 
@@ -74,7 +75,10 @@ def test_people_get_each_package_whole_and_it_takes_no_room(place: Place) -> Non
     assert os.readlink(found / "lib/link") == "deep", "a link as it is, and not what it points to"
     assert found.stat().st_ino != package.stat().st_ino
     assert all(not path.lstat().st_mode & 0o022 for path in (place.shared, *found.rglob("*")) if not path.is_symlink())
+    assert all(path.stat().st_mode & 0o777 == 0o755 for path in (found, *found.rglob("*/")) if path.is_dir())
+    assert (found / "lib/deep/file").stat().st_mode & 0o777 == 0o644, "no program because of that"
     assert not any((place.cache / unpacked.ASIDE).iterdir())
+    assert (place.shared / unpacked.MAGIC).stat().st_mode & 0o777 == 0o644, "people's conda reads it"
 
 
 def test_nothing_is_there_before_it_is_put_in_place(place: Place) -> None:
@@ -84,6 +88,15 @@ def test_nothing_is_there_before_it_is_put_in_place(place: Place) -> None:
     unpacked.forget(place.work())
     unpacked.put_in_place(place.work())
     assert place.there() == [], "a build that was not proven leaves nothing"
+
+
+def test_what_a_killed_build_linked_is_not_put_in_place(place: Place) -> None:
+    place.unpack("six-1-0")
+    for name in ("six-1-0", "half-1-0"):
+        (place.cache / unpacked.ASIDE / "geo" / name / "info").mkdir(parents=True)
+    place.build()
+    assert place.there() == ["six-1-0", "urls.txt"]
+    assert (place.shared / "six-1-0/lib/deep/file").read_text() == "x"
 
 
 def test_half_a_package_and_one_that_is_not_for_all_are_left_out(place: Place) -> None:
@@ -148,8 +161,43 @@ def test_a_full_disk_fails_no_build(place: Place, monkeypatch: pytest.MonkeyPatc
     assert "packages are not shared with people" in capsys.readouterr().out
 
 
+def refuses(*args: Any, **more: Any) -> None:
+    raise HubdError("the disk is full")
+
+
+def read_only(old: Path, new: Path) -> None:
+    if "/packages/" in str(old):
+        raise FileNotFoundError  # nothing is there yet
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize(("what", "does"), [("hubd.host.files.write_atomic", refuses), ("os.rename", read_only)])
+def test_what_cannot_be_put_in_place_is_noted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, does: Any
+) -> None:
+    place.unpack("six-1-0")
+    with monkeypatch.context() as patch:
+        patch.setattr(what, does)
+        place.build()
+    assert "six-1-0" not in place.there()
+    assert "packages are not shared with people: " in capsys.readouterr().out
+    assert not any((place.cache / unpacked.ASIDE).iterdir())
+
+
+def test_what_cannot_be_cleared_away_now_fails_no_build(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.unpack("six-1-0")
+    unpacked.gather(place.work(), place.root / "env")
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr("hubd.host.files.clear", busy)
+    unpacked.put_in_place(place.work())
+    assert place.there() == ["six-1-0", "urls.txt"]
+
+
 def test_what_no_generation_consists_of_goes_and_has_one_name_again(place: Place) -> None:
-    old, _ = place.unpack("old-1-0"), place.unpack("six-1-0")
+    old, *_ = (place.unpack(name) for name in ("old-1-0", "older-1-0", "six-1-0"))
     place.build()
     (place.cache / unpacked.ASIDE / "old-1-0/left-by-a-killed-build").mkdir(parents=True)
     unpacked.drop(place.work(unpacked=["six-1-0"]))
@@ -161,6 +209,7 @@ def test_what_no_generation_consists_of_goes_and_has_one_name_again(place: Place
 def test_builds_with_another_cache_share_nothing(place: Place) -> None:
     place.unpack("six-1-0")
     place.build(share_into="")
+    assert not (place.cache / unpacked.ASIDE).exists()
     unpacked.drop(place.work(share_into=""))
     assert place.there() == []
     assert not (place.cache / unpacked.ASIDE).exists()

@@ -15,6 +15,11 @@ CASES = json.loads(Path(__file__).with_name("cases").joinpath("mamba_failures.js
 PROGRAM = Path("/opt/bin/micromamba")
 
 
+@pytest.mark.parametrize(("name", "drives"), [("conda", False), ("mamba", True), ("micromamba", True), ("micromamba-2.1", True)])
+def test_which_programs_are_of_this_kind(name: str, drives: bool) -> None:
+    assert mamba.drives(Path("/opt/bin") / name) is drives
+
+
 def test_commands() -> None:
     start = ("/opt/bin/micromamba", "install", "--json", "--yes", "--log-level", "info")
     made = mamba.create(PROGRAM, Path("/e/1"), ["python=3.12", "ipykernel"], ["a", "b"])
@@ -33,6 +38,11 @@ def test_a_checksum_of_a_lock_is_written_as_mamba_reads_it() -> None:
 def test_failure(case: dict[str, Any]) -> None:
     error = mamba.failure(f"{case['out']}\n{case['err']}", code=137)
     assert (error.what, error.why, error.retry) == (case["what"], case["why"], case["retry"])
+
+
+def test_what_says_much_is_cut_and_what_is_no_answer_is_passed_over() -> None:
+    error = mamba.failure(f"[[1], 2]\nerror    libmamba {'long ' * 1000}\n", code=1)
+    assert (error.what, error.why[:9], len(error.why)) == (mamba.UNCLEAR, "long long", 600)
 
 
 def test_a_success_that_left_packages_out_is_told_with_the_cause_where_there_is_one() -> None:
@@ -63,12 +73,18 @@ def test_one_that_cannot_be_driven_is_told_before_anything_is_done(said: str, co
     assert error is None or (error.why and not error.retry and "conda.path" in error.fix)
 
 
+def test_why_it_does_not_run_is_what_it_said() -> None:
+    found = [mamba.too_old(PROGRAM, said, code=127) for said in ("", "GLIBC_2.38 not found\n")]
+    assert [error.why for error in found if error] == ["asked for its version it exited with 127", "GLIBC_2.38 not found"]
+
+
 LINES = [
     ("info     libmamba Download finished, tarball available at '/c/pkgs/numpy-2.3-0.conda'", ("numpy-2.3-0.conda", True)),
     ("info     libmamba Searching index cache file for repo 'https://x/noarch/repodata.json'", ("", False)),
     ("debug    libsolv  x", ("", False)),
     ("warning  libmamba Retrying in 2 seconds", None),
     ("error    libmamba Download finished, tarball available at '/c'", None),
+    ("critical libmamba x", None),
     ('    "success": true,', None),
     ("", None),
 ]
