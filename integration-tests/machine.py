@@ -258,11 +258,14 @@ class Machine:
         """The words that run `argv` in the machine when this host runs them."""
         if self._boot is None:
             raise RuntimeError(f"machine {self.name} is not running")
+        return ("nsenter", f"--target={self._boot.pid1}", "--all", "--", *self._words(argv, env, user))
+
+    def _words(self, argv: Sequence[str | Path], env: Mapping[str, str], user: str) -> tuple[str, ...]:
+        """The words that run `argv` as that user and in a clean environment, for root of the machine."""
         account = self._account(user)
         settings = {"PATH": PATH, "HOME": account.home, "USER": user, "LOGNAME": user, "LANG": "C.UTF-8"}
         settings |= {"TERM": "dumb", **site_settings.environment(), **self._cache_environment(), **env}
-        words = ["nsenter", f"--target={self._boot.pid1}", "--all", "--", "env", "-i", f"--chdir={account.folder}"]
-        words += [f"{name}={value}" for name, value in settings.items()]
+        words = ["env", "-i", f"--chdir={account.folder}", *(f"{name}={value}" for name, value in settings.items())]
         if self._nested:
             # nspawn makes its cgroup below the caller's, and nsenter leaves that outside of the machine.
             words += ["systemd-run", "--quiet", "--scope", "--property=Delegate=yes", "--"]
