@@ -1,11 +1,13 @@
 """Limits, where a kernel enforces them: what takes more is ended or held back, and everybody else goes on.
 
-The machine is emulated, for which see `emulated`.
+The machine is emulated, for which see `emulated`. In it a person's server is started by hubd as it is for the hub, and nobody
+waits until JupyterLab is ready, which would take minutes; what is greedy is put among the server's processes, as a kernel is.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,11 +26,15 @@ KERNEL_JSON = f"/opt/hub/kernels/everyone/kernels/{KERNEL}/kernel.json"
 GROUPS = "/sys/fs/cgroup/system.slice"
 JOB = f"hubd-job-env-{KERNEL}.service"
 WORK = "work-of-ada.service"
+PEOPLE = ("ada", "eve")
 
-# Enough for an honest build; in MiB and cores.
+# Enough for an honest build, and for a server with a kernel; in MiB and cores.
 BUILD_MEMORY, BUILD_CORES = 320, 1
+SERVER_MEMORY, LESS_MEMORY, SERVER_CORES = 300, 280, 0.3
 CHANGES = {
+    "  memory: 1G\n  cpu: 1\n": f"  memory: {SERVER_MEMORY}M\n  cpu: {SERVER_CORES}\n",
     "environments:\n": f"builds: {{memory: {BUILD_MEMORY}M, cpu: {BUILD_CORES}}}\n\nenvironments:\n",
+    "admins: [ada]\n": "admins: [ada]\n  users: [eve]\n",
 }
 # What is counted of a quota may be late by some slices of time.
 INEXACT = 1.15
@@ -61,17 +67,28 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         told(f"held/{much}")
 """
 
+# Among the processes of unit $1, as ada: the rest of the words.
+AMONG = f'echo $$ >"{GROUPS}/$1/cgroup.procs"; shift; exec setpriv --reuid=ada --regid=ada --init-groups -- "$@"'
+TAKE = "held = []\nfor much in range(20, 1000, 20):\n    held.append(bytearray(b'x') * (20 << 20))\n    print(much, flush=True)"
+
 # How many cores unit $1 uses, over six seconds.
 MEASURE = f"""
 used() {{ sed -n 's/^usage_usec //p' "{GROUPS}/$1/cpu.stat"; }}
 before=$(used "$1"); began=$(date +%s%6N); sleep 6; after=$(used "$1"); ended=$(date +%s%6N)
 echo "$((after - before)) $((ended - began))"
 """
+ASK_FOR_SERVER = """
+import socket, sys
+hubd = socket.socket(socket.AF_UNIX)
+hubd.connect("/run/hubd/spawn.sock")
+hubd.sendall(sys.argv[1].encode() + b"\\n")
+print(hubd.makefile().readline())
+"""
 
 
 @pytest.fixture(scope="module")
 def emulated(installed: Installed) -> Iterator[EmulatedMachine]:
-    """A hub with limits, put in place by the pass that its daemon makes at boot."""
+    """A hub with two people and with limits, put in place by the pass that its daemon makes at boot."""
     with EmulatedMachine("limits", installed.tree, {"ada": installed.password}, prepare=with_limits) as machine:
         machine.hub.wait_healthy(120)
         yield machine
@@ -161,3 +178,46 @@ def test_build_that_takes_more_memory_than_its_limit_is_ended_and_told(emulated:
 def test_greedy_build_harms_neither_the_hub_nor_people(build: Build) -> None:
     assert build.hub.answers["health"] and not build.hub.bad("health"), build.hub.summary()
     assert build.after == build.before, "ada's work goes on, and the kernel of the generation before is offered"
+
+
+@pytest.fixture(scope="module")
+def servers(emulated: EmulatedMachine) -> dict[str, int]:
+    """The servers of both people, each unit with the number of its main process."""
+    for number, name in enumerate(PEOPLE):
+        address = f"http://127.0.0.1:{9100 + number}/user/{name}/"
+        env = {"JUPYTERHUB_API_TOKEN": "none", "JUPYTERHUB_SERVICE_URL": address, "JUPYTERHUB_USER": name}
+        request = json.dumps({"do": "start", "user": name, "server": "", "port": 9100 + number, "env": env})
+        said = emulated.run(("python3", "-c", ASK_FOR_SERVER, request), user="hubd-hub").out
+        assert json.loads(said) == {"ok": True, "status": None}
+    return {unit: emulated.main_pid(unit) for unit in (f"hubd-user-{name}.service" for name in PEOPLE)}
+
+
+def test_server_gets_no_more_processor_time_than_its_limit(emulated: EmulatedMachine, servers: dict[str, int]) -> None:
+    unit = next(iter(servers))
+    for _ in range(2):
+        emulated.popen(("bash", "-euc", AMONG, "among", unit, "timeout", "20", "sh", "-c", "while :; do :; done"))
+    emulated.wait_until(lambda: len(emulated.read(f"{GROUPS}/{unit}/cgroup.procs").split()) > 4, "both to burn")
+    assert 0.6 * SERVER_CORES < cores_used(emulated, unit) < INEXACT * SERVER_CORES
+
+
+def test_what_takes_more_memory_than_a_server_has_is_ended_and_nobody_else(
+    emulated: EmulatedMachine, servers: dict[str, int]
+) -> None:
+    unit = next(iter(servers))
+    taken = emulated.run(("bash", "-euc", AMONG, "among", unit, "python3", "-c", TAKE), check=False, timeout=240)
+    assert taken.code == 128 + 9, taken
+    assert int(taken.out.split()[-1]) < SERVER_MEMORY
+    assert f"oom_memcg=/system.slice/{unit}" in emulated.journal("-k"), "the kernel ended it"
+    assert {each: emulated.main_pid(each) for each in servers} == servers, "ada's JupyterLab goes on, and that of eve"
+    assert emulated.hub.healthy()
+
+
+def test_changed_limit_reaches_a_running_server(emulated: EmulatedMachine, servers: dict[str, int]) -> None:
+    unit = next(iter(servers))
+    assert emulated.read(f"{GROUPS}/{unit}/memory.max").strip() == str(SERVER_MEMORY << 20)
+    emulated.hubd("config", "set", "limits.memory", f"{LESS_MEMORY}M")
+    emulated.wait_until(
+        lambda: emulated.read(f"{GROUPS}/{unit}/memory.max").strip() == str(LESS_MEMORY << 20),
+        "the new limit, without anybody asking", timeout=120,
+    )  # fmt: skip
+    assert emulated.main_pid(unit) == servers[unit], "nobody is interrupted"
