@@ -1,7 +1,8 @@
 """Limits, where a kernel enforces them: what takes more is ended or held back, and everybody else goes on.
 
-The machine is emulated, for which see `emulated`. In it a person's server is started by hubd as it is for the hub, and nobody
-waits until JupyterLab is ready, which would take minutes; what is greedy is put among the server's processes, as a kernel is.
+The machine is emulated, for which see `emulated`. In it a person's server is started by hubd as it is for the hub. Its
+JupyterLab, which would take minutes to come up, and all processors meanwhile, is halted at once and is there all the same; what
+is greedy is put among the server's processes, where a kernel would be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 from commands import Done
 from emulated import EmulatedMachine
 from hub import KERNEL, Installed
+from waiting import wait_for
 from watcher import Watcher
 from web import WebServer, web_server
 
@@ -28,9 +30,9 @@ JOB = f"hubd-job-env-{KERNEL}.service"
 WORK = "work-of-ada.service"
 PEOPLE = ("ada", "eve")
 
-# Enough for an honest build, and for a server with a kernel; in MiB and cores.
+# In MiB and cores. Builds have enough to come to the code of a package.
 BUILD_MEMORY, BUILD_CORES = 320, 1
-SERVER_MEMORY, LESS_MEMORY, SERVER_CORES = 300, 280, 0.3
+SERVER_MEMORY, LESS_MEMORY, SERVER_CORES = 160, 140, 0.5
 CHANGES = {
     "  memory: 1G\n  cpu: 1\n": f"  memory: {SERVER_MEMORY}M\n  cpu: {SERVER_CORES}\n",
     "environments:\n": f"builds: {{memory: {BUILD_MEMORY}M, cpu: {BUILD_CORES}}}\n\nenvironments:\n",
@@ -123,7 +125,7 @@ def build(emulated: EmulatedMachine, tmp_path_factory: pytest.TempPathFactory) -
     emulated.run(("systemd-run", "--quiet", "--uid=ada", f"--unit={WORK}", "sleep", "infinity"))
     before = beside(emulated)
     folder = tmp_path_factory.mktemp("index")
-    hub = Watcher({"health": f"{emulated.hub.url}/hub/health"}, every=0.5, patience=30)
+    hub = Watcher({"health": f"{emulated.hub.url}/hub/health"}, every=1, patience=30)
     with web_server(folder, emulated.net.host) as web, hub:
         emulated.hubd("config", "add-item", f"environments.{KERNEL}.packages", write_greedy(web))
         applying = emulated.popen(("hubd", "apply", "--yes", "--wait"))
@@ -168,11 +170,9 @@ def test_build_that_takes_more_memory_than_its_limit_is_ended_and_told(emulated:
     assert build.held and max(build.held) < BUILD_MEMORY, "it came to its code, and not beyond its limit"
     assert f"oom_memcg=/system.slice/{JOB}" in emulated.journal("-k"), "the kernel ended it"
     assert build.apply.code == 5, build.apply
-    why = emulated.hubd("env", "why", KERNEL, check=False)
-    for said in (build.apply.out, why.out):
+    for said in (build.apply.out, emulated.hubd("status", check=False).out):
         assert f"the build of {KERNEL} needed more than builds.memory ({BUILD_MEMORY}M)" in said
         assert f"hubd config set builds.memory {2 * BUILD_MEMORY}M" in said
-    assert "People have generation 1 meanwhile" in why.out
 
 
 def test_greedy_build_harms_neither_the_hub_nor_people(build: Build) -> None:
@@ -189,15 +189,17 @@ def servers(emulated: EmulatedMachine) -> dict[str, int]:
         request = json.dumps({"do": "start", "user": name, "server": "", "port": 9100 + number, "env": env})
         said = emulated.run(("python3", "-c", ASK_FOR_SERVER, request), user="hubd-hub").out
         assert json.loads(said) == {"ok": True, "status": None}
+        emulated.run(("systemctl", "kill", "--signal=STOP", f"hubd-user-{name}"))
     return {unit: emulated.main_pid(unit) for unit in (f"hubd-user-{name}.service" for name in PEOPLE)}
 
 
 def test_server_gets_no_more_processor_time_than_its_limit(emulated: EmulatedMachine, servers: dict[str, int]) -> None:
     unit = next(iter(servers))
     for _ in range(2):
-        emulated.popen(("bash", "-euc", AMONG, "among", unit, "timeout", "20", "sh", "-c", "while :; do :; done"))
-    emulated.wait_until(lambda: len(emulated.read(f"{GROUPS}/{unit}/cgroup.procs").split()) > 4, "both to burn")
+        emulated.popen(("bash", "-euc", AMONG, "among", unit, "timeout", "40", "sh", "-c", "while :; do :; done"))
+    wait_for(lambda: len(emulated.read(f"{GROUPS}/{unit}/cgroup.procs").split()) > 4, "both to burn", timeout=30, every=1)
     assert 0.6 * SERVER_CORES < cores_used(emulated, unit) < INEXACT * SERVER_CORES
+    emulated.run(("pkill", "-u", "ada", "-x", "timeout"))
 
 
 def test_what_takes_more_memory_than_a_server_has_is_ended_and_nobody_else(
@@ -208,7 +210,7 @@ def test_what_takes_more_memory_than_a_server_has_is_ended_and_nobody_else(
     assert taken.code == 128 + 9, taken
     assert int(taken.out.split()[-1]) < SERVER_MEMORY
     assert f"oom_memcg=/system.slice/{unit}" in emulated.journal("-k"), "the kernel ended it"
-    assert {each: emulated.main_pid(each) for each in servers} == servers, "ada's JupyterLab goes on, and that of eve"
+    assert {each: emulated.main_pid(each) for each in servers} == servers, "neither ada's JupyterLab is ended nor that of eve"
     assert emulated.hub.healthy()
 
 
@@ -216,8 +218,7 @@ def test_changed_limit_reaches_a_running_server(emulated: EmulatedMachine, serve
     unit = next(iter(servers))
     assert emulated.read(f"{GROUPS}/{unit}/memory.max").strip() == str(SERVER_MEMORY << 20)
     emulated.hubd("config", "set", "limits.memory", f"{LESS_MEMORY}M")
-    emulated.wait_until(
-        lambda: emulated.read(f"{GROUPS}/{unit}/memory.max").strip() == str(LESS_MEMORY << 20),
-        "the new limit, without anybody asking", timeout=120,
-    )  # fmt: skip
+    place, less = f"{GROUPS}/{unit}/memory.max", str(LESS_MEMORY << 20)
+    # Each look takes some of the time that the pass needs.
+    wait_for(lambda: emulated.read(place).strip() == less, "the new limit, without anybody asking", timeout=120, every=2)
     assert emulated.main_pid(unit) == servers[unit], "nobody is interrupted"
