@@ -105,10 +105,13 @@ def test_shell_in_an_environment(machine: HubMachine) -> None:
 @pytest.mark.parametrize("name", ["geo", KERNEL])
 @pytest.mark.parametrize("command", ["%pip", "%conda", "%uv pip", "!pip"])
 def test_installing_into_it_is_refused_with_a_sentence(machine: HubMachine, server: Server, name: str, command: str) -> None:
+    consists = f"find /opt/hub/envs/{name}/current/ /home/ada/.local/lib -printf '%p %s %T@\\n' | sort"
+    before = machine.shell(consists).out
     said = server.run(f"{command} install cowsay", name)
     assert f"The environment {name} {REFUSED} (hubd config add-item environments.{name}.packages PACKAGE), " in said, said
     assert "or make one of your own, if you may: hubd env create NAME PACKAGE" in said, said
     assert "Traceback" not in said, said
+    assert machine.shell(consists).out == before, "nothing came into one of them, and nothing into a home"
 
 
 @pytest.mark.parametrize("name", ["geo", KERNEL])

@@ -23,7 +23,8 @@ def machine(hub_machine: HubMachine) -> HubMachine:
     hub_machine.hubd("config", "add-item", "people.users", "bea", "cid")
     group = "{members: [bea], environments: own, own_limits: {number: 2}}"
     hub_machine.hubd("config", "set", "people.groups.power", group)
-    done = hub_machine.hubd("apply", "--yes", "--wait", timeout=300)
+    hub_machine.hubd("config", "set", "environments.closed", "{packages: [ipykernel], manager: uv, audience: [admins]}")
+    done = hub_machine.hubd("apply", "--yes", "--wait", timeout=600)
     assert done.code == 0, done
     return hub_machine
 
@@ -73,6 +74,14 @@ def test_a_terminal_of_it(servers: dict[str, Server]) -> None:
     code, told = typed(servers["bea"], "hubd env show mine")
     assert (code, told.startswith("mine: my own, made 2")) == (0, True), told
     assert "mine" not in typed(servers["cid"], "hubd env list")[1]
+
+
+def test_the_list_says_which_of_the_hubs_are_for_the_person_who_asks(servers: dict[str, Server]) -> None:
+    for server in servers.values():
+        code, told = typed(server, "hubd env list")
+        assert code == 0, told
+        assert re.search(rf"^{KERNEL} +in place .* {re.escape(DISPLAYED)} +me\b", told, re.MULTILINE), told
+        assert re.search(r"^closed +in place .* uv +not me\b", told, re.MULTILINE), told
 
 
 def test_a_failure_leaves_nothing_and_names_the_package(machine: HubMachine, servers: dict[str, Server]) -> None:
@@ -159,6 +168,13 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
         done = machine.run(("hubd-env", "beas", *pip.split(), "install", "cowsay"), check=False, user="cid")
         assert (done.code, "Permission denied" in done.err) == (1, False), done
         assert "The environment beas is shared and cannot be changed here" in done.err, done
+    consists = ("find", told.strip(), "/home/cid/.local/lib", "-printf", "%p %s %T@ %l\n")
+    before = machine.run(consists, check=False).out
+    said = servers["cid"].run("%pip install cowsay", "beas")
+    assert "The environment beas is shared and cannot be changed here" in said and "Traceback" not in said, said
+    assert "or make one of your own, if you may: hubd env create NAME PACKAGE" in said, said
+    assert machine.run(consists, check=False).out == before, "nothing came into it, and nothing into a home"
+    assert "No module named 'cowsay'" in servers["cid"].run("import cowsay", "beas")
     machine.run(("hubd-env", "beas", "pip", "install", "-q", "--target", "/tmp/cids", "cowsay"), user="cid")
     assert machine.run(("hubd-env", "beas", "gdalinfo"), check=False, user="cid").code == 127
     assert machine.run(("stat", "-c", "%U", "/opt/hub/envs/beas/current/bin/python")).out.strip() in ("hubd-build", "root")
