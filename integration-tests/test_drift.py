@@ -158,6 +158,6 @@ def test_routes_that_were_removed_or_spoiled_are_written_again_by_the_hub(
     before, hub = hub_machine.shell(look).out, hub_machine.main_pid("hub")
     assert before.endswith("\n640 hubd-hub hubd-proxy\n")
     hub_machine.shell(how)
-    hub_machine.wait_until(lambda: hub_machine.shell(look).out == before, "the routes", timeout=20)
+    hub_machine.wait_until(lambda: hub_machine.shell(look).out == before, "the routes", timeout=60)
     heal(hub_machine, kernel)
     assert hub_machine.main_pid("hub") == hub

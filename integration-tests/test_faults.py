@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -311,7 +312,7 @@ def test_sockets_that_are_deleted_come_back_without_a_restart(hub_machine: HubMa
     daemon = hub_machine.main_pid("daemon")
     sockets = [hub_machine.path(f"/run/hubd/{name}.sock") for name in ("hubd", "spawn")]
     hub_machine.run(("rm", "-rf", gone))
-    hub_machine.wait_until(lambda: all(path.exists() for path in sockets), "both sockets", timeout=20)
+    hub_machine.wait_until(lambda: all(path.exists() for path in sockets), "both sockets", timeout=60)
     assert hub_machine.status()["daemon"]["pid"] == daemon
     assert hub_machine.run(("stat", "--format=%a %U %G", *(f"/run/hubd/{name}.sock" for name in ("hubd", "spawn")))).out == (
         "660 root hubd-admins\n660 root hubd-hub\n"
@@ -335,6 +336,13 @@ def test_passes_asked_for_at_the_same_time_are_made_one_after_the_other(hub_mach
     hub_machine.hubd("config", "remove-item", "people.users", "dora")
 
 
+def hear(process: subprocess.Popen[str], words: str) -> None:
+    """Read what it prints until it says that."""
+    assert process.stdout
+    while words not in (line := process.stdout.readline()):
+        assert line, f"it ended without a word of: {words}"
+
+
 @contextmanager
 def lock_held(machine: HubMachine) -> Iterator[None]:
     holds = machine.popen(("python3", "-c", HOLD_LOCK))
@@ -352,10 +360,9 @@ def test_without_the_daemon_a_second_pass_waits_or_leaves(hub_machine: HubMachin
         left = hub_machine.hubd("apply", "--yes", "--no-lock-wait", check=False)
         assert (left.code, "another pass is under way" in left.err) == (6, True), left
         waits = hub_machine.popen(("hubd", "apply", "--yes"))
-        time.sleep(1.5)
+        hear(waits, "waiting for another pass to end")
         assert waits.poll() is None
     assert waits.wait(60) == 0
-    assert waits.stdout and "waiting for another pass to end" in waits.stdout.read()
     hub_machine.run(("systemctl", "start", "hubd"))
 
 
@@ -447,9 +454,7 @@ def test_pass_without_the_daemon_that_is_killed_is_told_by_status(hub_machine: H
     hub_machine.run(("systemctl", "stop", "hubd"))
     hub_machine.write(DROP_IN, "# a restart of the hub\n")
     going = hub_machine.popen(("hubd", "apply", "--yes"))
-    assert going.stdout
-    while "restart jupyterhub.service" not in (line := going.stdout.readline()):
-        assert line, "the pass ended"
+    hear(going, "restart jupyterhub.service")
     status = hub_machine.hubd("status")
     assert "A pass is under way: asked by the command line\n" in status.out, status
     hub_machine.shell("pkill -KILL -f '[h]ubd apply --yes'")
@@ -462,7 +467,8 @@ def test_pass_without_the_daemon_that_is_killed_is_told_by_status(hub_machine: H
 
 def test_daemon_stopped_in_mid_pass_leaves_what_the_next_one_mends(hub_machine: HubMachine) -> None:
     name = much_to_do(hub_machine, 99)
-    time.sleep(0.6)
+    accounts = hub_machine.path("/etc/passwd")
+    hub_machine.wait_until(lambda: f"\n{name}:" in accounts.read_text(), "the pass to be under way")
     began = time.monotonic()
     hub_machine.run(("systemctl", "stop", "hubd"))
     assert time.monotonic() - began < 30

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from web import WebServer, web_server
 CONFIG = "/opt/hub/config.yaml"
 JOB = "hubd-job-env-slow.service"
 SLOW = "hubd_slow-1.0-py3-none-any.whl"
-SLOWNESS = 8.0
+# Seconds that each request for it waits, unless a test has seen what it wanted: less than uv's patience.
+SLOWNESS = 25.0
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,9 @@ def write_nosy(folder: Path, science: str) -> Path:
     return path
 
 
-def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(building: HubMachine, tmp_path: Path) -> None:
+def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(
+    building: HubMachine, index: WebServer, tmp_path: Path
+) -> None:
     generation = building.run(("sh", "-c", f"basename $(ls -d /opt/hub/envs/{KERNEL}/*)")).out.strip()
     write_nosy(tmp_path, f"{KERNEL}/{generation}")
     with web_server(tmp_path, building.net.host) as web:
@@ -146,6 +148,7 @@ def test_code_that_runs_in_a_build_reaches_nothing_that_is_not_its_own(building:
         building.hubd("apply", "--yes")
         # What runs as the same account at the same time is no nearer to it.
         assert {"environment:slow", "environment:nosy"} <= going(building).keys()
+        index.delays.clear()
         building.wait_until(lambda: {"slow", "nosy"} <= set(kernels(building)), "both kernels", timeout=90)
     server = building.sign_in("ada").start_server()
     assert server.run("import hubd_nosy; print(hubd_nosy.REACHED)", "nosy") == "[]\n"
@@ -212,34 +215,36 @@ def kernels(machine: HubMachine) -> list[str]:
     return sorted(spec.parent.name for spec in folder.glob("*/kernel.json"))
 
 
-def test_person_added_while_an_environment_builds_signs_in_long_before_it_is_built(building: HubMachine) -> None:
-    began = time.monotonic()
+def test_person_added_while_an_environment_builds_signs_in_long_before_it_is_built(
+    building: HubMachine, index: WebServer
+) -> None:
     assert "environment:slow" in going(building)
     assert building.let_in("eve").get("home").status_code == 200
-    took = time.monotonic() - began
     assert building.show(JOB, "ActiveState") == "active", "it still builds"
     assert "environment:slow" in going(building)
-    assert took < 2 * SLOWNESS, took
     assert kernels(building) == [KERNEL]
+    index.delays.clear()
     building.wait_until(lambda: kernels(building) == sorted([KERNEL, "slow"]), "the kernel, put in place by itself", timeout=90)
     server = building.sign_in("eve").start_server()
     assert server.run("import hubd_slow; print(hubd_slow.SPEED)", "slow") == "0\n"
 
 
-def test_killed_build_is_told_and_made_again(building: HubMachine) -> None:
+def test_killed_build_is_told_and_made_again(building: HubMachine, index: WebServer) -> None:
     before = building.main_pid(JOB)
     building.run(("systemctl", "kill", "--signal=KILL", JOB))
     building.wait_until(lambda: building.main_pid(JOB) not in (0, before), "the build to begin again")
+    index.delays.clear()
     assert "was killed" in building.journal("-u", "hubd", "--since=-60s")
     building.wait_until(lambda: "slow" in kernels(building), "the kernel", timeout=90)
 
 
-def test_build_outlives_a_restart_of_the_daemon_and_is_put_in_place(building: HubMachine) -> None:
+def test_build_outlives_a_restart_of_the_daemon_and_is_put_in_place(building: HubMachine, index: WebServer) -> None:
     before = building.main_pid(JOB)
     building.run(("systemctl", "restart", "hubd"))
     building.hubd("apply", "--yes")
     assert building.main_pid(JOB) == before
     building.run(("systemctl", "kill", "--signal=KILL", "hubd"))
+    index.delays.clear()
     building.wait_until(lambda: "slow" in kernels(building), "the kernel", timeout=90)
 
 

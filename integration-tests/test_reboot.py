@@ -86,4 +86,4 @@ def test_drift_is_repaired(hub_machine: HubMachine, what: str) -> None:
 def test_daemon_repairs_when_it_is_told_by_a_signal(hub_machine: HubMachine) -> None:
     hub_machine.run(("rm", KERNELSPEC))
     hub_machine.run(("kill", "-HUP", str(hub_machine.main_pid("daemon"))))
-    hub_machine.wait_until(lambda: hub_machine.run(("test", "-e", KERNELSPEC), check=False).code == 0, "the kernel", timeout=20)
+    hub_machine.wait_until(lambda: hub_machine.run(("test", "-e", KERNELSPEC), check=False).code == 0, "the kernel", timeout=60)

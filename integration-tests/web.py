@@ -20,7 +20,8 @@ GIT = "/git/"
 
 @dataclass(slots=True)
 class WebServer:
-    """A running server. delays: seconds to wait before answering, by a part of the path; may be changed while it runs.
+    """A running server. delays: seconds to wait before answering, by a part of the path; may be changed while it runs,
+    which those who wait notice.
 
     failures: the status to refuse with. changes: what a file is made into on its way. requests: the paths asked for so far, in
     order. Repositories in the folder are at `/git/NAME`.
@@ -43,7 +44,9 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.web.requests.append(self.path)
-        time.sleep(_first_match(self.web.delays, self.path) or 0)
+        began = time.monotonic()
+        while time.monotonic() - began < (_first_match(self.web.delays, self.path) or 0):
+            time.sleep(0.05)
         status, change = (_first_match(table, self.path) for table in (self.web.failures, self.web.changes))
         if status:
             self.send_error(int(status))
