@@ -53,6 +53,7 @@ def fill(folder: Path) -> None:
     (folder / "link.yml").symlink_to("/etc/shadow")
     (folder / "away").symlink_to("/etc")
     (folder / "large.yml").write_bytes(os.urandom(MOST + 1))
+    (folder / "just.yml").write_text("x" * MOST)
     (folder / "binary.yml").write_bytes(b"\xff\xfea\0")
     (folder / "lfs.yml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
     (folder / "bell\a\x1b[31m.yml").touch()
@@ -115,9 +116,12 @@ def refused(cache: Path, url: str, at: str, place: str = "environments/r.yml", *
 
 
 @pytest.mark.parametrize(("at", "text"), [("first", FIRST), ("second", SECOND), ("tag", SECOND)])
-def test_the_text_is_that_of_the_commit(cache: Path, served: Served, at: str, text: str) -> None:
+def test_the_text_is_that_of_the_commit(
+    cache: Path, served: Served, capsys: pytest.CaptureFixture[str], at: str, text: str
+) -> None:
     said: list[str] = []
     assert fetch(cache, served.url, served.commits[at], said=said) == text
+    assert "dependencies" not in capsys.readouterr().out, "none of it is in the log"
     assert said == [f"fetching environments/r.yml of {served.url} at {served.commits[at][:12]}"]
     assert os.listdir(cache) == ["repository-env-a.lock"]
 
@@ -157,6 +161,22 @@ def test_what_is_no_file_is_told(cache: Path, served: Served, place: str, words:
     assert told.isprintable()
 
 
+def test_a_file_that_is_just_short_enough(cache: Path, served: Served) -> None:
+    assert fetch(cache, served.url, served.commits["first"], "just.yml") == "x" * MOST
+
+
+def test_a_folder_of_very_many_files_is_not_read_out(cache: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "LONGEST_FOLDER", 10)
+    error = refused(cache, served.url, served.commits["first"], "environments/r.yaml")
+    assert (error.why, error.fix) == ("the folder environments has no r.yaml", "Correct the path.")
+
+
+def test_a_copy_that_cannot_be_made(cache: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository.git, "make", lambda path, commit: ("git", "init", "--object-format=md5", "--", str(path)))
+    error = refused(cache, served.url, served.commits["first"])
+    assert error.what == f"nothing can be fetched from {served.url}" and "md5" in error.why
+
+
 def test_a_large_file_is_not_even_fetched_where_the_server_can_leave_it_out(cache: Path, tmp_path: Path) -> None:
     choosy = Served(tmp_path / "choosy")
     git(choosy.path, "config", "uploadpack.allowFilter", "true")
@@ -166,8 +186,10 @@ def test_a_large_file_is_not_even_fetched_where_the_server_can_leave_it_out(cach
 
 
 def test_a_commit_that_is_not_there(cache: Path, served: Served) -> None:
-    error = refused(cache, served.url, NOWHERE)
+    said: list[str] = []
+    error = refused(cache, served.url, NOWHERE, said=said)
     assert (error.what, error.retry) == (f"{served.url} has no commit {NOWHERE}", False)
+    assert len(said) == 1, "who says that is not asked for all"
     assert "Correct the commit" in error.fix
     folder = git(served.path, "rev-parse", f"{served.commits['first']}^{{tree}}")
     assert refused(cache, served.url, folder).what == f"{served.url} has no commit {folder}", "it has that, and it is none"
@@ -246,7 +268,9 @@ ANSWERS = [
 @pytest.mark.real_sockets
 @pytest.mark.parametrize(("path", "what", "why", "retry"), ANSWERS)
 def test_what_a_server_refuses(cache: Path, dumb: str, path: str, what: str, why: str, retry: bool) -> None:
-    error = refused(cache, f"{dumb}/{path}", NOWHERE)
+    said: list[str] = []
+    error = refused(cache, f"{dumb}/{path}", NOWHERE, said=said)
+    assert len(said) == 1, "who says that is not asked for all"
     assert what in error.what and f"{dumb}/{path}" in error.what
     assert why in error.why
     assert error.retry is retry
