@@ -29,7 +29,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except NotPossibleHere as problem:
         pytest.exit(str(problem), returncode=1)
     is_first = not hasattr(session.config, "workerinput")  # those that run modules side by side come after it
-    if is_first and ARTEFACTS.parent == Path(__file__).parent:  # a folder somebody else named is theirs to clear
+    again = session.config.getoption("lf")  # what the run before left is what is looked for
+    if is_first and not again and ARTEFACTS.parent == Path(__file__).parent:  # a folder somebody else named is theirs to clear
         shutil.rmtree(ARTEFACTS, ignore_errors=True)
 
 
