@@ -186,8 +186,11 @@ def test_build_that_takes_too_long_is_ended_and_told_and_tried_again_with_more_t
     index.delays["slow"] = 60
     put(hub_machine, with_slow(hub_machine, index) + "builds: {time: 5 s, memory: 512M, cpu: 0.5}\n")
     hub_machine.hubd("apply", "--yes")
-    limits = {name: hub_machine.show(JOB, name) for name in ("MemoryMax", "CPUQuotaPerSecUSec", "RuntimeMaxUSec")}
-    assert limits == {"MemoryMax": str(512 * 2**20), "CPUQuotaPerSecUSec": "500ms", "RuntimeMaxUSec": "5s"}
+    wanted = {
+        "MemoryMax": str(512 * 2**20), "MemorySwapMax": "0", "OOMScoreAdjust": "500", "CPUQuotaPerSecUSec": "500ms",
+        "RuntimeMaxUSec": "5s",
+    }  # fmt: skip
+    assert {name: hub_machine.show(JOB, name) for name in wanted} == wanted
     hub_machine.wait_until(lambda: "took longer" in hub_machine.hubd("status", check=False).out, "what came of it", timeout=30)
     shown = hub_machine.hubd("status", check=False).out
     told = ("build of slow took longer than builds.time (5 s)", "it was ended while solving", "hubd config set builds.time 10s")

@@ -88,7 +88,7 @@ def test_an_environment_is_made_as_the_person_in_that_persons_home(machine: Fake
     properties = dict(program.properties)
     assert program.user == "bea"
     assert not program.restart and not program.install
-    assert (properties["NoNewPrivileges"], properties["CPUQuota"]) == ("yes", "150%")
+    assert (properties["NoNewPrivileges"], properties["CPUQuota"], properties["OOMScoreAdjust"]) == ("yes", "150%", "500")
     inaccessible = [value for key, value in program.properties if key == "InaccessiblePaths"]
     assert f"-{machine.layout.state}" in inaccessible
 

@@ -521,7 +521,10 @@ def limited(kind: str, folder: Path, limits: JobLimits) -> Environment | Conda:
 
 LIMITED = [
     (USUAL, {"MemoryMax": "infinity", "CPUQuota": "", "RuntimeMaxSec": "7200"}),
-    (JobLimits(memory=2**30, cpu=1.5, time=60), {"MemoryMax": "1073741824", "CPUQuota": "150%", "RuntimeMaxSec": "60"}),
+    (
+        JobLimits(memory=2**30, cpu=1.5, time=60),
+        {"MemoryMax": "1073741824", "MemorySwapMax": "0", "CPUQuota": "150%", "RuntimeMaxSec": "60"},
+    ),
 ]
 
 
@@ -534,7 +537,8 @@ def test_the_limits_of_a_build_are_those_of_its_unit(
     wish.steps(wish.observe(host))[0].do(host)
     (program,) = host.init.started.values()
     assert program.remembered
-    assert properties.items() <= dict(program.properties).items()
+    assert {**properties, "OOMScoreAdjust": "500"}.items() <= dict(program.properties).items()
+    assert ("MemorySwapMax" in dict(program.properties)) == (limits.memory is not None)
     assert json.loads(Path(program.argv[-1]).read_text())["limits"]["time"] == limits.time
 
 

@@ -22,7 +22,7 @@ from hubd.flow import published
 from hubd.host import Host, files
 from hubd.host.sockets import Message, Peer
 from hubd.resources.job_report import read_report
-from hubd.tools.job_limits import JobLimits
+from hubd.tools.job_limits import GIVES_WAY, JobLimits
 from hubd.tools.lock import LONGEST_LOCK, parse_lock
 from hubd.tools.program import Program
 from hubd.tools.sandbox import server_properties
@@ -190,7 +190,8 @@ def _program(host: Host, asker: _Asker, order: Path, limits: JobLimits) -> Progr
         properties=(
             *sandbox,
             *limits.properties,
-            ("Nice", "10"), ("CPUWeight", "20"), ("IOWeight", "20"), ("SuccessExitStatus", "1"),
+            *GIVES_WAY,
+            ("SuccessExitStatus", "1"),
         ),
         restart=False,
         install=False,

@@ -19,7 +19,7 @@ from hubd.host import Host, files
 from hubd.host.locks import file_lock
 from hubd.layout import BUILD_ACCOUNT, Layout
 from hubd.resources.job_report import number, read_json, read_report
-from hubd.tools.job_limits import USUAL, JobLimits, ran_out_of_memory, took_too_long
+from hubd.tools.job_limits import GIVES_WAY, USUAL, JobLimits, ran_out_of_memory, took_too_long
 from hubd.tools.program import Program
 
 FIRST_RETRY = 300.0
@@ -43,7 +43,7 @@ SANDBOX = (
     ("ProtectHostname", "yes"), ("ProtectProc", "invisible"), ("RestrictSUIDSGID", "yes"),
     ("RestrictRealtime", "yes"), ("RestrictNamespaces", "yes"), ("LockPersonality", "yes"),
     ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"), ("SystemCallArchitectures", "native"),
-    ("CapabilityBoundingSet", ""), ("UMask", "0022"), ("CPUWeight", "20"), ("IOWeight", "20"), ("Nice", "10"),
+    ("CapabilityBoundingSet", ""), ("UMask", "0022"), *GIVES_WAY,
     # A build that failed says so itself. What systemd remembers as failed was ended from outside.
     ("KillMode", "control-group"), ("SuccessExitStatus", "1"),
     # A build that does not want to end keeps nobody waiting; one that is killed is only not there yet.

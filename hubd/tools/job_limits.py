@@ -20,10 +20,15 @@ class JobLimits:
     @property
     def properties(self) -> Properties:
         """The limits as systemd's."""
-        return (*limits(memory=self.memory, cpu=self.cpu), ("RuntimeMaxSec", str(self.time)))
+        # What may have no more memory would take the disk for memory, and with it the time of everybody.
+        swap = () if self.memory is None else (("MemorySwapMax", "0"),)
+        return (*limits(memory=self.memory, cpu=self.cpu), *swap, ("RuntimeMaxSec", str(self.time)))
 
 
 USUAL = JobLimits()
+
+# People's servers come first. Where the machine runs out of memory, the kernel ends a build and not somebody's notebook.
+GIVES_WAY: Properties = (("Nice", "10"), ("CPUWeight", "20"), ("IOWeight", "20"), ("OOMScoreAdjust", "500"))
 
 
 def took_too_long(job: str, limits: JobLimits, doing: str = "") -> HubdError:
