@@ -205,7 +205,7 @@ def test_a_repository_of_this_machine_that_is_not_there(cache: Path, tmp_path: P
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files as they are, which git calls dumb, and a status for each number in an address.
 
-    Below /endless is a repository with one object that has no end. heard: who said who they are, and as whom.
+    Below /endless is a repository with one object that has no end, and below /talkative one with branches without end. heard: who said who they are, and as whom.
     """
 
     heard: ClassVar[list[str]] = []
@@ -215,6 +215,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.heard += self.headers.get_all("Authorization", [])
         if first == "endless":
             self._endless()
+        elif first == "talkative":
+            self._talk()
         elif first.isdigit():
             self.send_error(int(first))
         else:
@@ -231,6 +233,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
                 self.wfile.write(packer.compress(b"blob %d\0" % 10**12))
                 while True:
                     self.wfile.write(packer.compress(bytes(1000)))
+
+    def _talk(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        branches = b"".join(b"%s\trefs/heads/%05d\n" % (NOWHERE.encode(), number) for number in range(10_000))
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.wfile.write(branches)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -374,6 +384,17 @@ def test_a_repository_that_has_git_run_something_to_complete_it(
     monkeypatch.setattr(repository.git, "variables", lambda *given, **more: {**variables(*given, **more), **without})
     refused(cache, hostile.url, hostile.commits["first"])
     assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.real_sockets
+def test_a_server_that_tells_of_branches_without_an_end_takes_no_more_memory_than_git_may_have(
+    cache: Path, dumb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository.git, "MOST_MEMORY", 50 * 10**6)
+    error = refused(cache, f"{dumb}/talkative", NOWHERE, time=20)
+    assert (error.what, error.why, error.retry) == (
+        f"{dumb}/talkative is too large", "git may take 50 MB of memory for it, and needs more", False,
+    )  # fmt: skip
 
 
 def test_without_git_it_is_said_how_to_get_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,13 @@ class _Repository:
             why = f"at most {about(MOST_FETCHED)} of a repository are fetched, and there is more"
             fix = "Use a smaller repository, or let its server leave large files out: git config uploadpack.allowFilter true"
             raise HubdError(f"{self.url} is too large", why=why, fix=fix)
-        return result
+        return self._within_memory(result)
+
+    def _within_memory(self, result: Result) -> Result:
+        if not git.needs_more_memory(result.err):
+            return result
+        why = f"git may take {about(git.MOST_MEMORY)} of memory for it, and needs more"
+        raise HubdError(f"{self.url} is too large", why=why, fix="Use a smaller repository, or one on a server that you trust.")
 
     @contextmanager
     def _watched(self, leash: Leash) -> Iterator[None]:
@@ -205,7 +211,7 @@ class _Repository:
 
     def _ask(self, argv: git.Argv) -> Result:
         variables: dict[str, Any] = git.variables(self.folder)
-        return self.work.run(argv, quiet=True, **variables)
+        return self._within_memory(self.work.run(argv, quiet=True, **variables))
 
 
 def _unlike(told: str, here: str, kind: str, wanted: str) -> HubdError:

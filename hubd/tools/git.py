@@ -17,6 +17,9 @@ Argv = tuple[str, ...]
 FILE, LINK, FOLDER, OTHER_REPOSITORY = "file", "link", "folder", "other repository"
 _KINDS = {"120000": LINK, "040000": FOLDER, "160000": OTHER_REPOSITORY}
 
+# Bytes of memory: git keeps in it whatever a server says of its branches, and a whole folder however small it is when sent.
+MOST_MEMORY = 2 * 10**9
+
 LFS = "version https://git-lfs.github.com/spec/"
 
 # Instead of the system's and the account's own. Hooks are off, and nothing is done besides. A repository of this machine
@@ -136,7 +139,7 @@ def content(repository: Path, thing: str) -> Argv:
 
 
 def _in(repository: Path) -> Argv:
-    return ("git", "--git-dir", str(repository))
+    return ("prlimit", f"--data={MOST_MEMORY}", "git", "--git-dir", str(repository))
 
 
 def failure(output: str, url: str, *, final: bool) -> HubdError | None:
@@ -154,6 +157,11 @@ def failure(output: str, url: str, *, final: bool) -> HubdError | None:
         fix = "Check the network and the address; hubd tries again by itself."
         return HubdError(f"{url} cannot be reached", why=why, fix=fix, retry=True)
     return HubdError(f"nothing can be fetched from {url}", why=why, retry=True) if final else None
+
+
+def needs_more_memory(output: str) -> bool:
+    """Whether git met the limit of its memory, in whatever it did."""
+    return re.search(r"^(?:fatal|error): [Oo]ut of memory", output[-LONGEST_OUTPUT:], re.MULTILINE) is not None
 
 
 def is_refused(output: str) -> bool:
