@@ -12,6 +12,9 @@ from hub import KERNEL, HubMachine
 from hubclient import Server
 
 CONFIG = "/opt/hub/config.yaml"
+# The number of a shell that holds on to a generation.
+HOLDS = "/tmp/holds"
+LETS_GO = f"kill $(cat {HOLDS}) || true; rm {HOLDS}"
 WHERE = "import sys; print(sys.prefix)"
 
 
@@ -32,8 +35,12 @@ def text(hub_machine: HubMachine, server: Server) -> str:
 
 
 @pytest.fixture(autouse=True)
-def known(hub_machine: HubMachine, text: str) -> None:
-    """What each test begins with, whatever the one before left: that config, its newest generation in use, and the daemon."""
+def known(hub_machine: HubMachine, server: Server, text: str) -> None:
+    """What each test begins with, whatever the one before left: that config, its newest generation, no kernel, the daemon."""
+    for kernel in server.api("GET", "kernels").json():
+        server.api("DELETE", f"kernels/{kernel['id']}")
+    if hub_machine.path(HOLDS).exists():
+        hub_machine.shell(LETS_GO)
     if is_known(hub_machine, text):
         return
     print("not as the one before found it")
@@ -144,7 +151,7 @@ code=0; wait $! || code=$?
 cat /tmp/left; echo $code
 """
 # What there is of solves.
-SOLVES = "systemctl list-units --all --no-legend 'hubd-job-solve*'; find /opt/hub/state -name 'solve-*'"
+SOLVES = "systemctl list-units --all --no-legend 'hubd-job-solve*'; find /opt/hub/state -name 'solve-*' || true"  # they vanish
 
 
 def solved_by_the_daemon(machine: HubMachine) -> None:
@@ -271,7 +278,7 @@ def test_a_lock_that_was_written_builds_the_same_again(hub_machine: HubMachine, 
 def test_an_open_shell_keeps_its_generation(hub_machine: HubMachine, server: Server) -> None:
     hub_machine.hubd("env", "rollback", KERNEL, "--to", "1")
     # Nothing of the environment is on its command line, and it runs the machine's own bash.
-    line = f"sh -c 'echo $$ > /tmp/holds; exec sleep 600' | hubd-env {KERNEL}"
+    line = f"sh -c 'echo $$ > {HOLDS}; exec sleep 600' | hubd-env {KERNEL}"
     hub_machine.popen(("sh", "-c", line), user="ada")
     hub_machine.wait_until(lambda: programs(hub_machine, 1) == 1, "the shell to be counted")
     hub_machine.run(("systemctl", "stop", "hubd"))  # a pass would clear old generations by itself
@@ -280,7 +287,7 @@ def test_an_open_shell_keeps_its_generation(hub_machine: HubMachine, server: Ser
     hub_machine.hubd("config", "set", f"environments.{KERNEL}.keep", "0")
     looked = hub_machine.hubd("env", "gc", "--dry-run").out
     assert f"stays: {KERNEL}, generation 1, as 1 program uses it" in looked, looked
-    hub_machine.shell("kill $(cat /tmp/holds)")
+    hub_machine.shell(LETS_GO)
     stays = "program uses it"
     hub_machine.wait_until(lambda: stays not in hub_machine.hubd("env", "gc", "--dry-run").out, "the shell to be gone")
     hub_machine.hubd("config", "unset", f"environments.{KERNEL}.keep")
