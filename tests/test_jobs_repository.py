@@ -205,7 +205,8 @@ def test_a_repository_of_this_machine_that_is_not_there(cache: Path, tmp_path: P
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files as they are, which git calls dumb, and a status for each number in an address.
 
-    Below /endless is a repository with one object that has no end, and below /talkative one with branches without end. heard: who said who they are, and as whom.
+    Below /endless is a repository with one object that has no end, and below /talkative one with branches without
+    end. heard: who said who they are, and as whom.
     """
 
     heard: ClassVar[list[str]] = []

@@ -13,7 +13,8 @@ COPY, URL, AT = Path("/c/copy"), "https://tls.example.org/too-slow/timed out", "
 
 
 def test_what_is_fetched() -> None:
-    before = ("prlimit", "--data=2000000000", "git", "--git-dir", "/c/copy", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules")
+    bounded = ("prlimit", "--data=2000000000", "git", "--git-dir", "/c/copy")
+    before = (*bounded, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules")
     assert git.fetch_commit(COPY, URL, AT, most=9) == (*before, "--depth=1", "--filter=blob:limit=10", "--", URL, AT)
     both = ("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
     assert git.fetch_all(COPY, URL) == (*before, "--", URL, *both)
