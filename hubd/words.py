@@ -41,6 +41,11 @@ def plain(text: str, longest: int = LONGEST_TEXT) -> str:
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
+def shown(line: str) -> str:
+    """A line of somebody else's output as it is laid out, without what steers a terminal."""
+    return "".join(each for each in _SEQUENCE.sub("", line) if each.isprintable() or each == "\t")
+
+
 def named(names: Sequence[str], limit: int = 8) -> str:
     """A list of names that stays readable when it is long."""
     if len(names) <= limit:

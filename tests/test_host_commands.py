@@ -146,6 +146,16 @@ def test_one_on_a_leash_is_ended_by_another_thread_with_all_that_it_started(tmp_
         time.sleep(0.01)
 
 
+def test_of_an_output_without_an_end_the_end_is_kept_and_a_line_without_one_is_heard_in_parts(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubd.host.commands.LONGEST", 1000)
+    monkeypatch.setattr("hubd.host.commands.LONGEST_LINE", 100)
+    heard: list[str] = []
+    _, out, _ = run("head -c 300000 /dev/zero | tr '\\0' x; echo end", line=heard.append)
+    assert (len(out), out[-5:], len(heard) > 1, "".join(heard)) == (1000, "xend\n", True, 300000 * "x" + "end")
+
+
 def test_outputs_that_somebody_else_holds_open_keep_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hubd.host.commands.GRACE", 0.2)
     # Of another session, so that it outlives the group that is killed.

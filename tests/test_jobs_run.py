@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +20,9 @@ from fakes import FakeCommands
 
 from hubd.errors import CommandFailed, HubdError
 from hubd.host import manifest
-from hubd.host.commands import Result
+from hubd.host.commands import Commands, Result
 from hubd.host.web import Web
-from hubd.jobs import damage, wheels
+from hubd.jobs import damage, environment, wheels
 from hubd.jobs.activation import RUN
 from hubd.jobs.package_cache import package_of, take_out
 from hubd.jobs.run import run
@@ -74,8 +74,8 @@ class Rig:
             "limits": {"memory": None, "cpu": None, "time": 7200},
         }
 
-    def run(self, **change: Any) -> int:
-        return run({**self.spec, **change}, commands=self.commands)  # type: ignore[arg-type]
+    def run(self, *, end_all: Callable[[], None] = lambda: None, **change: Any) -> int:
+        return run({**self.spec, **change}, commands=self.commands, end_all=end_all)  # type: ignore[arg-type]
 
     @property
     def told(self) -> dict[str, Any]:
@@ -681,6 +681,28 @@ def test_a_proof_ends_when_the_files_turn_out_to_be_other_ones(cached: Rig, monk
     assert cached.run(manager="conda") == 0
     assert looks == ["ended", "proven"]
     assert cached.commands.options[-1]["leash"].end == ended.set
+
+
+def test_nothing_of_installer_and_proof_lives_on_when_files_are_compared_and_sealed(
+    cached: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conda_installs(cached, "whole")
+    did: list[str] = []
+    for name in ("_compared", "seal"):
+        real = getattr(environment, name)
+        monkeypatch.setattr(environment, name, lambda *given, name=name, real=real: did.append(name) or real(*given))
+    cached.commands.answers[TRIAL] = lambda argv: did.append("proof") or "{}"
+    assert cached.run(manager="conda", end_all=lambda: did.append("end all")) == 0
+    assert (did[0], sorted(did[1:3]), did[3:]) == ("end all", ["_compared", "proof"], ["end all", "seal", "end all"])
+    cached.commands.answers[TRIAL] = 1
+    did.clear()
+    assert cached.run(manager="conda", end_all=lambda: did.append("end all")) == 1
+    assert did[-1] == "end all", "also when it fails"
+
+
+def test_what_a_program_prints_steers_no_terminal(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    Work(spec={}, commands=Commands(), web=Web(), phase=print).log("  a\tb\x1b]0;evil\x07 \u202ec\x9b31m\x1b[2Jd")
+    assert capsys.readouterr().out == "  a\tb c31md\n"
 
 
 def test_an_old_pip_is_taught_when_the_kernel_ran_and_no_sooner(cached: Rig) -> None:

@@ -572,6 +572,15 @@ def test_a_build_that_met_a_limit_is_told_so_with_the_cure(
     assert error.why == ("it was ended while solving" if fix else "it ended without a word")
 
 
+def test_a_build_that_said_why_it_failed_before_what_it_left_was_ended_is_told_as_it_said(host: FakeHost, folder: Path) -> None:
+    said = {"state": "failed", "what": "its notebook fails", "at": host.now, "ended": host.now, "retry": False}
+    tried(host, "env-a", said, limits=SMALL, at=host.now)
+    host.init.units["hubd-job-env-a.service"] = UnitState("hubd-job-env-a.service", True, "failed", result="timeout")
+    assert failure_of(seen_of(host, limits=SMALL), "").what == "its notebook fails"
+    host.now += 600
+    assert not is_due(seen_of(host, limits=SMALL))
+
+
 def test_a_build_that_took_too_long_is_tried_again_later_and_at_once_with_other_limits(host: FakeHost, folder: Path) -> None:
     # Its last words may be as old as the limit is long.
     tried(host, "env-a", {"state": "running", "at": host.now}, limits=SMALL, at=host.now)

@@ -28,6 +28,8 @@ Line = Callable[[str], None]
 
 # Seconds that a program which was ended may take until its outputs are closed.
 GRACE = 5.0
+# Bytes of an output that is heard line by line: of more the end is kept, and a longer line is heard in parts.
+LONGEST, LONGEST_LINE = 2**26, 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,10 @@ def _stream(process: subprocess.Popen[bytes], *, stdin: bytes, timeout: float, l
                 source: IO[bytes] = key.fileobj  # type: ignore[assignment]  # registered above, always a stream
                 chunk = os.read(source.fileno(), 65536)
                 kept[source] += chunk
+                del kept[source][:-LONGEST]
                 *lines, pending[source] = (pending[source] + chunk).split(b"\n")
+                if len(pending[source]) > LONGEST_LINE:
+                    lines, pending[source] = [*lines, pending[source]], b""
                 if not chunk:
                     selector.unregister(source)
                     lines = [pending[source]] if pending[source] else []

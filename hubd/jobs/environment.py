@@ -86,12 +86,14 @@ def _build(work: Work, prefix: Path, *, look: Callable[[Work, Path], None]) -> N
     _empty(prefix)
     with cache_alone(work):
         installed = MANAGERS[work.spec["manager"]](work, prefix)
+        work.end_all()  # a package's own code may have left something behind, and what it would change is compared now
         unpacked.gather(work, prefix)
     # A kernel that starts waits more than it works: meanwhile the files are compared. What is proven is of no use once they
     # turn out to be other ones.
     leash = Leash()
     with _beside(partial(_compared, work, prefix, look), failed=leash.end):
         variables = _proven(work, prefix, leash)
+    work.end_all()
     # Only now, as both change what was compared.
     for leftover in (".lock", *work.spec["drop"]):
         files.clear(prefix / leftover)

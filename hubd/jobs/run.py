@@ -31,16 +31,26 @@ JOBS: Mapping[str, Callable[[Work], None]] = {
 }
 
 
-def run(spec: Mapping[str, Any], *, commands: Commands | None = None, web: Web | None = None) -> int:
-    """Do what `spec` says; its report is the last thing written."""
+def run(
+    spec: Mapping[str, Any],
+    *,
+    commands: Commands | None = None,
+    web: Web | None = None,
+    end_all: Callable[[], None] = lambda: None,
+) -> int:
+    """Do what `spec` says; its report is the last thing written. end_all: see `Work`."""
     report = _Report(spec)
     report.phase("starting")
     work = Work(
         spec=spec, commands=commands or Commands(always=handed_on()), web=web or Web(), phase=report.phase,
-        doing=lambda: report.doing, heard=report.heard,
+        doing=lambda: report.doing, heard=report.heard, end_all=end_all,
     )  # fmt: skip
     try:
-        JOBS[spec["do"]](work)
+        try:
+            JOBS[spec["do"]](work)
+        finally:
+            # What stayed would keep the unit from its end.
+            end_all()
     except HubdError as error:
         print(f"failed: {error}", flush=True)
         report.write("failed", what=error.what, why=error.why, fix=error.fix, retry=error.retry, ended=time.time())

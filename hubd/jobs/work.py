@@ -13,13 +13,15 @@ from hubd.host.commands import Commands, Leash, Line, Result
 from hubd.host.web import Web
 from hubd.tools.job_limits import JobLimits, took_too_long
 from hubd.tools.lock import Lock, parse_lock
+from hubd.words import shown
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """spec: what to do. phase: tells those who follow what is being done now. began: in seconds that never jump.
 
-    doing: what `phase` was told last. heard: tells those who follow what a program printed last.
+    doing: what `phase` was told last. heard: tells those who follow what a program printed last. end_all: ends whatever the
+    programs that ran have left behind; nothing runs beside it.
     """
 
     spec: Mapping[str, Any]
@@ -29,6 +31,7 @@ class Work:
     began: float = field(default_factory=time.monotonic)
     doing: Callable[[], str] = str
     heard: Callable[[str], object] = str
+    end_all: Callable[[], None] = lambda: None
 
     def path(self, key: str) -> Path:
         """A path of the specification."""
@@ -70,8 +73,8 @@ class Work:
             raise self._too_long() from error
 
     def log(self, line: str) -> None:
-        """A line for the job's log, and for those who follow."""
-        print(line, flush=True)
+        """A line for the job's log, and for those who follow: both in a terminal, which whatever printed it is not to steer."""
+        print(shown(line), flush=True)
         self.heard(line)
 
     def check_time(self) -> None:

@@ -120,7 +120,7 @@ def observe_job(host: Host, job: str, *, complete: bool, digest: str, limits: Jo
     if unit.is_going:
         return SeenJob(going=_phase(read_report(result_path(host.layout, job))), now=host.clock())
     last = _last_try(host.layout, job, digest, limits, host.clock())
-    if last and unit.result in OVERRUNS:
+    if last and unit.result in OVERRUNS and not _said_why(host.layout, job, last, unit.result):
         return SeenJob(failure=_overrun(host.layout, job, last, unit.result), now=host.clock())
     said = {"running": ("was killed", "it ended without a word"), "done": ("left nothing", "what it made is not there any more")}
     state = last.get("state", "")
@@ -132,6 +132,13 @@ def _unexplained(job: str, last: Mapping[str, Any], what: str, why: str) -> dict
     """A job that did not fail and left no product: a reboot, a full memory. Tried again at once, but not for ever."""
     beyond = max(0, number(last, "tries") - AT_ONCE)
     return {"what": f"{job} {what}", "why": why, "ended": number(last, "at") if beyond else 0, "tries": beyond, "retry": True}
+
+
+def _said_why(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> bool:
+    """Whether a job said why it failed before its time was over: systemd ended what it left behind, and that took too long."""
+    order = _order(layout, job)
+    over = number(order, "at") + JobLimits(**order["limits"]).time
+    return result == "timeout" and last.get("state") == "failed" and number(last, "at") < over
 
 
 def _overrun(layout: Layout, job: str, last: Mapping[str, Any], result: str) -> dict[str, Any]:
