@@ -19,6 +19,7 @@ from hubd import hooks
 from hubd.config.model import Config, Plugin
 from hubd.config.section import Section
 from hubd.resources.base import Resource
+from hubd.words import plain
 
 BUILT_IN = ("machine", "people", "environments", "servers", "proxy", "hub")
 
@@ -26,6 +27,9 @@ MAPPINGS = ("hubd_config_sections", "hubd_hub_settings")
 ANSWERS: Mapping[str, type] = {
     "hubd_config_sections": type, "hubd_hub_settings": Mapping, "hubd_resources": Resource, "hubd_notices": hooks.Notice,
 }  # fmt: skip
+
+# `sys.exit` in a plugin is an error of the plugin, and not the end of hubd.
+FENCED = (Exception, SystemExit)
 
 # What pluggy's markers leave on a function.
 _MARKS = (f"{hooks.PROJECT}_impl", f"{hooks.PROJECT}_spec")
@@ -55,15 +59,15 @@ class Plugins:
         A plugin that raises is fenced; an error of a built-in part is a bug and is raised.
         """
         for name, module in self.manager.list_name_plugin():
-            implementation: Callable[..., Any] | None = getattr(module, hook, None)
-            if implementation is None or module is None:
-                continue
             try:
+                implementation: Callable[..., Any] | None = getattr(module, hook, None)
+                if implementation is None or module is None:
+                    continue
                 answer = _checked(hook, implementation(**arguments))
-            except Exception as error:
+            except FENCED as error:
                 if name in BUILT_IN:
                     raise
-                self.fence(name, f"{hook}: {type(error).__name__}: {error}")
+                self.fence(name, f"{hook}: {_told(error)}")
             else:
                 yield name, answer
 
@@ -102,6 +106,14 @@ def _checked(hook: str, answer: Any) -> Any:
     return answer
 
 
+def _told(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001  # its words are other people's code, too
+        words = "it does not say why"
+    return plain(f"{type(error).__name__}: {words}")
+
+
 class _Manager(pluggy.PluginManager):
     """Looks for hooks among the marked functions of modules. pluggy asks every name for all it might be, at each pass anew."""
 
@@ -128,8 +140,8 @@ def load(declared: Iterable[Plugin], *, bundled: Path) -> Plugins:
         try:
             manager.register(_import(plugin, bundled), name=plugin.name)
             manager.check_pending()
-        except Exception as error:  # noqa: BLE001  # other people's code: whatever it raises is fenced
-            plugins.fence(plugin.name, f"{type(error).__name__}: {error}")
+        except FENCED as error:  # other people's code: whatever it raises
+            plugins.fence(plugin.name, _told(error))
     return plugins
 
 

@@ -122,6 +122,23 @@ def test_a_plugin_that_raises_is_named_and_the_rest_goes_on(site: Site, code: st
     assert told["notices"][-1]["say"] == "the board is here"
 
 
+ODD = [
+    ("import sys\nsys.exit('bye')", "SystemExit: bye"),
+    ("class Mute(Exception):\n    def __str__(self):\n        raise KeyError\nraise Mute", "Mute: it does not say why"),
+    ("def __getattr__(name):\n    raise KeyError(name)", "KeyError: 'hubd_"),
+    ("raise RuntimeError('\\x1b]0;evil\\x07 no\\u202ename')", "RuntimeError: noname"),
+]
+
+
+@pytest.mark.parametrize(("code", "why"), ODD)
+def test_a_plugin_that_raises_in_an_odd_way_is_named_too(site: Site, code: str, why: str) -> None:
+    bad = site.plugin(code)
+    site.plugin(GOOD)
+    _, told = look(site)
+    assert [(each["what"], why in each["why"]) for each in told["trouble"]] == [(f"the plugin {bad} is left out", True)]
+    assert told["notices"][-1]["say"] == "the board is here"
+
+
 def replaced(site: Site) -> Site:
     other = Site(site.folder)
     other.layout = site.layout
