@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -187,8 +188,32 @@ def test_what_comes_from_anywhere_else_is_offered_to_nobody(machine: Machine, li
     path = machine.layout.requests / "bea/geo.lock"
     path.write_text(lock_text(lock))
     with pytest.raises(HubdError):  # whoever put it there
-        published.accept(machine.layout, "bea", "geo")
+        published.asked(machine.layout, "bea", "geo")
     assert not (machine.layout.published / "bea/geo.lock").exists()
+
+
+def test_what_is_taken_back_while_root_says_yes_is_offered_as_it_was_seen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sys.modules["hubd.cli.main"].Context.change_config
+
+    def withdrawn(self: Any, **change: Any) -> None:
+        published.withdraw(machine.layout, "bea", "geo")
+        real(self, **change)
+
+    monkeypatch.setattr(sys.modules["hubd.cli.main"].Context, "change_config", withdrawn)
+    assert run(["env", "publish", "bea/geo"]) == ExitCode.DONE
+    assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)
+
+
+def test_of_many_channels_the_hosts_are_told_and_none_is_hidden() -> None:
+    package = LOCK.conda[0]
+    urls = [f"https://c.example/forge-{number}{'x' * 200}/linux-64/a-1-0.conda" for number in range(9)]
+    urls.append("https://zz.evil.example/forge/linux-64/b-1-0.conda")
+    lock = replace(LOCK, conda=tuple(replace(package, url=url) for url in urls), pip=())
+    assert published.origins(lock_text(lock).encode()) == ["c.example", "zz.evil.example"]
+    hidden = "https://conda.anaconda.org%2Fconda-forge@127.0.0.1:8099/conda-forge/linux-64/a-1-0.conda"
+    assert published.unchecked(replace(lock, conda=(replace(package, url=hidden),))) == [hidden]
 
 
 def test_what_pypi_and_channels_have_is_offered() -> None:

@@ -163,7 +163,7 @@ def test_what_a_person_asks_to_offer_is_kept_until_somebody_decides(machine: Fak
     assert published.requests(machine.layout) == {"bea": ["geo"]}
     assert woken[-1] == "bea asks to offer 'geo' to others", "status tells it at once"
     assert ask(machine, ROOT, do="request", **{"for": "bea"}, name="other")[0] == 0
-    published.accept(machine.layout, "bea", "geo")
+    published.accept(machine.layout, "bea", "geo", lock=published.asked(machine.layout, "bea", "geo"))
     assert published.requests(machine.layout) == {"bea": ["other"]}
     assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)
 
@@ -230,7 +230,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(machine: FakeHost, tmp_
 
 @pytest.mark.parametrize("name", ["..", "a/b", ""])
 def test_names_lead_nowhere_else(machine: FakeHost, name: str) -> None:
-    for call in (published.accept, published.decline):
+    for call in (published.asked, published.decline):
         with pytest.raises(Exception, match="cannot be a name"):
             call(machine.layout, "bea", name)
 
@@ -269,4 +269,4 @@ def test_a_full_disk_is_told(machine: FakeHost, monkeypatch: pytest.MonkeyPatch)
 def test_root_is_told_where_it_comes_from(machine: FakeHost) -> None:
     ends(machine, state="done")
     ask(machine, do="request")
-    assert published.origins(machine.layout, "bea", "geo") == ["https://c"]
+    assert published.origins(published.asked(machine.layout, "bea", "geo")) == ["https://c"]

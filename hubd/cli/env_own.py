@@ -139,15 +139,16 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
         raise _taken(name, f"{owner}/{environment}", f"{name}-{owner}", audience)
     if environment not in published.requests(layout).get(owner, ()):
         _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
-    origins = published.origins(layout, owner, environment)
-    click.echo(f"It comes from: {plain(', '.join(origins), 1000)}")
+    lock = published.asked(layout, owner, environment)
+    origins = published.origins(lock)
+    click.echo(f"It comes from: {', '.join(plain(each) for each in origins)}")
     entry = name if name != environment else ""
     # First what can be refused; hubd leaves a changed file alone for a moment before it acts on it.
     if options := _to_write(before, name, {"owner": owner, "environment": environment, "entry": entry}, audience):
         ctx.obj.change_config(set_to=options)
     now = _written(layout, name)
     offered_to = list(now.audience) if now else []
-    published.accept(layout, owner, environment, entry)
+    published.accept(layout, owner, environment, entry, lock=lock)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
     already = " already" if before and list(before.audience) == offered_to else ""
     click.echo(f"It is for {named(offered_to)}{already}.   For others: hubd config set environments.{name}.audience GROUP")

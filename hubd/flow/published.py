@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hubd.config.names import OWN_NAME
 from hubd.errors import HubdError, UsageError
@@ -15,12 +16,15 @@ from hubd.words import named
 
 # Of one person, at a time: each is a lock on the disk and a note for whoever reads the status.
 MOST_REQUESTS = 10
+# Of more channels than that the hosts are told alone, so that all can be read.
+MOST_CHANNELS = 8
 # Of accounts, too.
 _NAME = re.compile(rf"_?{OWN_NAME}")
 
 
 # Of what somebody wrote nothing else is offered to others: no file of any disk, no file behind any address.
-_ADDRESS = re.compile(r"https?://[!-~]+")
+# What stands before an @ in it is no host, and may look like one.
+_ADDRESS = re.compile(r"https?://[^@/\x00- \x7f-\U0010ffff]+/[!-~]+")
 _PINNED = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._,-]*\])? ?==[A-Za-z0-9.!+_-]+"
     r"(?: ?;[^#@\x00-\x1f]*?)?(?: --hash=sha256:[0-9a-f]{64})+"
@@ -61,27 +65,32 @@ def unchecked(lock: Lock) -> list[str]:
     return [*conda, *(each for each in lock.pip if not _PINNED.fullmatch(each))]
 
 
-def origins(layout: Layout, owner: str, environment: str) -> list[str]:
-    """Where what was asked for comes from: channels, and PyPI. Raises UsageError where nobody asked."""
-    data = files.read(_path(layout.requests, owner, environment), most=LONGEST_LOCK)
-    if data is None:
-        raise _nobody_asked(owner, environment)
-    lock = parse_lock(data.decode())
-    channels = sorted({each.url.rsplit("/", 2)[0] for each in lock.conda})
-    return [*channels, *(["PyPI"] if lock.pip else [])]
-
-
-def accept(layout: Layout, owner: str, environment: str, entry: str = "") -> None:
-    """Say yes to what was asked: from now on that is what is offered. Raises UsageError where nobody asked.
-
-    entry: what it is called in config.yaml, where that is another name; each entry has a lock of its own.
-    """
-    path = _path(layout.requests, owner, environment)
-    lock = files.read(path, most=LONGEST_LOCK)
+def asked(layout: Layout, owner: str, environment: str) -> bytes:
+    """The lock of what was asked for. Raises UsageError where nobody asked, or where it cannot be offered."""
+    lock = files.read(_path(layout.requests, owner, environment), most=LONGEST_LOCK)
     if lock is None:
         raise _nobody_asked(owner, environment)
     if unchecked(parse_lock(lock.decode())):
         raise UsageError(f"{owner}'s {environment} cannot be offered", why="nobody can check what is downloaded")
+    return lock
+
+
+def origins(asked_lock: bytes) -> list[str]:
+    """Where what was asked for comes from: channels, or the hosts of very many, and PyPI."""
+    lock = parse_lock(asked_lock.decode())
+    channels = sorted({each.url.rsplit("/", 2)[0] for each in lock.conda})
+    if len(channels) > MOST_CHANNELS:
+        channels = sorted({urlsplit(each).hostname or each for each in channels})
+    return [*channels, *(["PyPI"] if lock.pip else [])]
+
+
+def accept(layout: Layout, owner: str, environment: str, entry: str = "", *, lock: bytes) -> None:
+    """Say yes to what was asked: from now on that is what is offered, also where it was taken back meanwhile.
+
+    lock: what `asked` gave. entry: what it is called in config.yaml, where that is another name; each entry has a lock of its
+    own.
+    """
+    path = _path(layout.requests, owner, environment)
     target = _path(layout.published, owner, environment, entry)
     for folder in (layout.published, target.parent):
         files.make_directory(folder, mode=0o755)
