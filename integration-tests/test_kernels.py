@@ -155,6 +155,43 @@ def test_environment_whose_notebook_fails_is_not_used(machine: HubMachine, serve
     assert machine.changes() == []
 
 
+# Leaves a process that nobody asks to end, and that changes the environment when its kernel has gone.
+LEAVES = """
+import ipykernel, os, subprocess, sys
+deaf = '''
+import os, pathlib, signal, sys, time
+for number in (1, 2, 15):
+    signal.signal(number, signal.SIG_IGN)
+while os.path.exists("/proc/" + sys.argv[1]):
+    time.sleep(0.1)
+time.sleep(2)
+file = pathlib.Path(sys.argv[2])
+for path in (file.parent, file):
+    path.chmod(0o755)
+file.write_text("raise SystemExit('changed')")
+time.sleep(600)
+'''
+nobody = subprocess.DEVNULL
+words = [sys.executable, "-c", deaf, str(os.getpid()), ipykernel.__file__, "hubd-test-left"]
+subprocess.Popen(words, start_new_session=True, stdin=nobody, stdout=nobody, stderr=nobody)
+"""
+
+
+def test_what_a_notebook_leaves_running_is_ended_with_its_kernel(machine: HubMachine, server: Server) -> None:
+    write_notebook(machine, LEAVES, "raise ValueError('my own fault')")
+    machine.hubd("config", "set", "environments.geo.smoke", SMOKE)
+    apply(machine, code=5)
+    assert "ValueError: my own fault" in trouble(machine)["environment:geo"]
+    write_notebook(machine, LEAVES, "import time\ntime.sleep(1)")
+    before = kernel_json(machine, "geo")
+    apply(machine, code=0)
+    assert kernel_json(machine, "geo") != before
+    assert not machine.shell("pgrep -f '[h]ubd-test-left' || true").out, "nothing of either is left"
+    package = "lib/python3.11/site-packages/ipykernel/__init__.py"
+    assert "SystemExit" not in machine.read(f"/opt/hub/envs/geo/current/{package}")
+    assert server.run("print(6 * 7)", "geo") == "42\n"
+
+
 def test_notebook_that_comes_to_no_end_or_is_gone_is_told(machine: HubMachine, server: Server) -> None:
     before = kernel_json(machine, "geo")
     write_notebook(machine, "1", "while True: pass")
