@@ -98,6 +98,8 @@ def test_where_forward_is_for_a_frozen_one(how: dict[str, Any], meant: Choice) -
 NO_WAY: list[tuple[dict[str, Any], dict[str, Any], type[HubdError], str]] = [
     ({"whole": (3,)}, {}, HubdError, "no older generation to go back to"),
     ({"whole": (3,)}, {}, HubdError, "How many are kept is said by environments.geo.keep."),
+    ({"current": 1, "whole": (1,)}, {}, HubdError, "there is only one build of it so far"),
+    ({"current": 1, "whole": (1,), "broken": {2: "bin/python"}}, {}, HubdError, "generation 1 is the oldest that is whole"),
     ({"current": 2, "whole": (3, 2)}, {}, HubdError, "Generation 3 is newer, and there: hubd env rollback geo --to 3"),
     ({"current": 1}, {}, HubdError, "Generations 2, 3 are newer, and there: hubd env rollback geo --to 2"),
     ({"whole": (), "current": 0}, {}, HubdError, "nothing is built yet"),

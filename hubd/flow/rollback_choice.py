@@ -70,6 +70,12 @@ def _older(before: Before) -> Choice:
     older = [number for number in before.whole if number < before.current]
     if older:
         return Choice(older[0])
+    if before.current == 1 and before.whole == (1,) and not before.broken:
+        raise HubdError(
+            f"{before.name} has no older generation to go back to",
+            why="there is only one build of it so far",
+            fix=f"What is built, and when: hubd env show {before.name}",
+        )
     raise HubdError(
         f"{before.name} has no older generation to go back to",
         why=f"generation {before.current} is the oldest that is whole" if before.current else "nothing is built yet",
