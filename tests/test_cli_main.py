@@ -609,8 +609,38 @@ def test_no_daemon(tmp_path: Path) -> None:
     assert not client.daemon_answers(layout)
     layout.socket.touch()
     assert not client.daemon_answers(layout)
-    with pytest.raises(HubdError, match="connection to the daemon broke"):
+    with pytest.raises(HubdError, match="hubd is not running"):
         client.talk(layout, {})
+
+
+@pytest.mark.real_sockets
+@pytest.mark.parametrize(("uid", "groups", "starts"), [(0, [], True), (1, [970], True), (1, [100], False), (1, [], False)])
+@pytest.mark.parametrize("is_left", [True, False])
+def test_a_daemon_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, groups: list[int], *, starts: bool, is_left: bool
+) -> None:
+    admins = SimpleNamespace(gr_gid=970)
+    monkeypatch.setattr("grp.getgrnam", lambda name: ({"hubd-admins": admins} if groups else {})[name])
+    monkeypatch.setattr(os, "getgroups", lambda: groups)
+    layout = Layout(tmp_path, run=tmp_path)
+    if is_left:
+        with socket.socket(socket.AF_UNIX) as stopped:
+            stopped.bind(str(layout.people_socket))
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    with pytest.raises(HubdError) as caught:
+        client.talk(layout, {"do": "create"}, door=layout.people_socket)
+    fix = f"Start it: {client.how_to_start()}" if starts else "Ask whoever runs this hub to start it."
+    assert (caught.value.what, caught.value.fix) == ("hubd is not running", fix)
+
+
+def test_a_connection_that_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*words: object, **options: object) -> Iterator[dict[str, Any]]:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        yield {}
+
+    monkeypatch.setattr(client, "ask", broken)
+    with pytest.raises(HubdError, match="connection to the daemon broke"):
+        client.talk(Layout(tmp_path, run=tmp_path), {})
 
 
 PLUGIN = """\

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hubd.errors import ExitCode, HubdError
 from hubd.host.sockets import ask
-from hubd.layout import Layout
+from hubd.layout import ADMINS_GROUP, Layout
 
 # A daemon that is well answers at once that it has heard; what it does then may take as long as it takes.
 PATIENCE = 15.0
@@ -59,10 +60,35 @@ def messages(layout: Layout, request: Told, *, door: Path | None = None) -> Iter
                 yield message
     except (TimeoutError, BlockingIOError):
         raise _silent() from None
+    except (FileNotFoundError, ConnectionRefusedError):  # a daemon that was stopped leaves its socket behind
+        raise not_running() from None
     except OSError as error:
         raise HubdError(
             "the connection to the daemon broke", why=str(error), fix="Look at it: hubd logs hubd", retry=True
         ) from error
+
+
+def not_running() -> HubdError:
+    """No daemon runs, and what is asked for is done by one alone."""
+    fix = f"Start it: {how_to_start()}" if _may_start() else "Ask whoever runs this hub to start it."
+    return HubdError("hubd is not running", why="nobody listens at its socket", fix=fix, retry=True)
+
+
+def how_to_start() -> str:
+    """The command that starts the daemon on this machine."""
+    from hubd.host.host import has_systemd
+
+    return "systemctl start hubd" if has_systemd() else "hubd daemon"
+
+
+def _may_start() -> bool:
+    """Whether this account is root's, or a hub admin's, who has sudo."""
+    import grp
+
+    try:
+        return os.geteuid() == 0 or grp.getgrnam(ADMINS_GROUP).gr_gid in os.getgroups()
+    except KeyError:
+        return False
 
 
 def _silent() -> HubdError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubd.cli import own
-from hubd.cli.client import daemon_answers, talk
+from hubd.cli.client import daemon_answers, not_running, talk
 from hubd.cli.env_names import answered
 from hubd.cli.passes import Progress
 from hubd.errors import HubdError, UsageError
@@ -192,5 +192,5 @@ def _only_root() -> None:
 def _ask(layout: Layout, asked: Told, *, quiet: bool = False) -> dict[str, Any]:
     hear = (lambda event: None) if quiet else Progress().hear
     if not layout.people_socket.exists():
-        raise HubdError("hubd does not run", why="it makes the environments", fix="Start it: systemctl start hubd")
+        raise not_running()
     return answered(*talk(layout, asked, hear, door=layout.people_socket))

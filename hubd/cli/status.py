@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hubd.cli.client import daemon_answers, messages, talk
+from hubd.cli.client import daemon_answers, how_to_start, messages, talk
 from hubd.errors import ExitCode
 from hubd.layout import Layout
 from hubd.show import event_line, status_lines
@@ -58,7 +58,7 @@ def _status(layout: Layout) -> dict[str, Any]:
         under_way=(seen.what or "another process makes it") if seen and seen.holds else "",
         change_waits=_is_newer(layout, record.read(layout).last.get("started", 0)),
     )  # fmt: skip
-    return {**found, "start_hubd": _how_to_start()}
+    return {**found, "start_hubd": how_to_start()}
 
 
 def _is_newer(layout: Layout, looked_at: float) -> bool:
@@ -69,15 +69,9 @@ def _is_newer(layout: Layout, looked_at: float) -> bool:
     return False
 
 
-def _how_to_start() -> str:
-    from hubd.host.host import has_systemd
-
-    return "systemctl start hubd" if has_systemd() else "hubd daemon"
-
-
 def _watch(layout: Layout) -> None:
     if not daemon_answers(layout):
-        raise click.ClickException(f"nothing to watch: hubd is not running. Start it: {_how_to_start()}")
+        raise click.ClickException(f"nothing to watch: hubd is not running. Start it: {how_to_start()}")
     for message in messages(layout, {"do": "follow"}):
         if "event" in message:
             if line := event_line(message["event"]):
