@@ -19,6 +19,7 @@ from hubd.cli.env_names import complete_environment, state_words
 from hubd.cli.main import run
 from hubd.errors import ExitCode, HubdError
 from hubd.host import files
+from hubd.resources.job import order_path, result_path
 from hubd.tools.lock import SAVED, CondaPackage, Lock, lock_text
 from hubd.words import about, day, table
 
@@ -176,6 +177,25 @@ def test_why(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert told.startswith("✗ science cannot be built without the conda in /nowhere\n  because there is no conda at /nowhere")
     assert "Correct conda.path" in told and "People have generation 1 meanwhile." in told
     assert json.loads(said(capsys, "env", "why", "science", "--json"))["trouble"]["what"].startswith("science cannot be built")
+
+
+def test_why_names_the_conda_that_it_waits_for(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.slow = True
+    machine.write(CONFIG + "  stats: {packages: [ipykernel], manager: conda}\n")
+    machine.make()
+    waits = f"it waits for conda in {machine.layout.conda} (installing: starting)"
+    assert said(capsys, "env", "why", "stats") == f"stats: waiting, build stats with conda from 1 package; {waits}\n"
+    machine.host.init.units.pop("hubd-job-conda.service")
+    order = json.loads(order_path(machine.layout, "conda").read_text())
+    report = {"state": "failed", "digest": order["digest"], "what": "conda was not downloaded", "why": "no route",
+              "ended": machine.host.now}  # fmt: skip
+    result_path(machine.layout, "conda").write_text(json.dumps(report))
+    for later in (60, 400):  # it is tried again after a while, and has failed also when that is due
+        machine.host.now += later
+        told = said(capsys, "env", "why", "stats")
+        assert told.startswith(f"✗ stats cannot be built without conda in {machine.layout.conda}\n")
+        assert "\n  because conda was not downloaded: no route\n" in told, later
+    assert "  It is tried again at the next pass, or at once by `hubd apply`.\n" in told
 
 
 def test_the_words_of_a_failure() -> None:

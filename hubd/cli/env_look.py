@@ -16,7 +16,7 @@ from hubd.cli.env_names import complete_environment, environments, state_words
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.layout import Layout
-from hubd.words import about, ago, because, day, plain, table
+from hubd.words import about, ago, because, day, named, plain, table
 
 Told = Mapping[str, Any]
 
@@ -207,7 +207,9 @@ def why_lines(found: Told, now: float, *, earlier: bool = False) -> Iterator[str
     """A failure: cause and cure, the next try, and the end of the newest try's log, or of all that there is."""
     trouble = found["trouble"]
     if not trouble:
-        yield f"{found['name']}: {state_words(found)}; nothing failed"
+        # A daemon that was not restarted yet does not tell what it waits for.
+        waits = found.get("waits_for")
+        yield f"{found['name']}: {state_words(found)}; {f'it waits for {named(waits)}' if waits else 'nothing failed'}"
         return
     yield f"✗ {trouble['what']}"
     if trouble["why"]:

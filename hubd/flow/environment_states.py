@@ -27,7 +27,8 @@ class Observed:
     declared: whether config.yaml has it; None where that could not be read. digest: of what it asks for.
     held: the generation that somebody went back to; 0 for none. current: the one that is switched on; 0 for none. wish: the one
     that config.yaml's own wish would switch on; 0 while it is not built.
-    finished: the newest first. gap: of its build. lacks: what its build waits for, by id and cause.
+    finished: the newest first. gap: of its build. lacks: what its build waits for and that failed, by id and cause.
+    waits: what else it waits for, in words.
     limits: what its build may use. pending: what a pass would do besides the build, in words.
     old: those that nobody needs; None where that cannot be told. keep: how many before the one in use stay.
     touched: the gap of what somebody changed by hand. programs: how many still run from one that is not declared.
@@ -44,6 +45,7 @@ class Observed:
     kernels: tuple[Offered, ...] = ()
     gap: Gap | None = None
     lacks: tuple[tuple[str, HubdError], ...] = ()
+    waits: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     limits: JobLimits = USUAL
     old: SeenOld | None = None

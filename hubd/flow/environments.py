@@ -21,19 +21,20 @@ from hubd.layout import ADMINS_GROUP, Layout
 from hubd.resources.base import Resource
 from hubd.resources.environment import Environment
 from hubd.resources.generation import Generation, Generations, OldGenerations
-from hubd.resources.job import job_unit, may_help, next_try, observe_job
+from hubd.resources.job import SeenJob, failure_of, job_unit, may_help, next_try, observe_job
 from hubd.resources.kernel import Kernel
 from hubd.resources.saved_lock import difference_between, saved_lock
 from hubd.resources.switch import Switch
 from hubd.resources.untouched import Untouched
 from hubd.tools.lock import Lock
 from hubd.tools.pythons import is_outlived
-from hubd.words import named
+from hubd.words import named, thing
 
 # JupyterLab's own environment is built like the declared ones, and belongs to hubd.
 OWN = "server"
 # Of a build's log, those of earlier tries among them.
 LOG_LINES = 100
+TRIED_AGAIN = "It is tried again at the next pass, or at once by `hubd apply`."
 
 
 def short(host: Host) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def whole(host: Host, name: str) -> dict[str, Any]:
         raise unknown(name, [each.name for each in found if each.name != OWN])
     older = (*one.finished[1:], None)
     generations = [_generation(host, each, one, before) for each, before in zip(one.finished, older, strict=False)]
-    return {**told(one), "generations": generations, "trouble": _story(host, one), "notes": [note] if note else []}
+    return {**told(one), "generations": generations, "trouble": _story(host, one), "waits_for": list(one.waits),
+            "notes": [note] if note else []}  # fmt: skip
 
 
 def observed(host: Host, name: str) -> Observed:
@@ -146,6 +148,7 @@ def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Obser
     kernels = [each for each in resources.values() if isinstance(each, Kernel) and each.environment == name]
     others = [each for each in resources.values() if isinstance(each, Switch) and each.environment == name]
     gap = _gap(host, environment)
+    missing = tuple(_missing(host, environment, resources)) if gap else ()
     old = next(each for each in resources.values() if isinstance(each, OldGenerations) and each.generations == generations)
     seen_old = look(host, old)
     return Observed(
@@ -162,7 +165,8 @@ def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Obser
         finished=generations.finished(),
         kernels=tuple(Offered(each.title, each.audience) for each in kernels),
         gap=gap,
-        lacks=tuple(_lacks(host, environment, resources)) if gap else (),
+        lacks=tuple((need, error) for need, error, _ in missing if error),
+        waits=tuple(words for _, error, words in missing if not error),
         pending=tuple(step.say for each in (*others, *kernels) if (found := _gap(host, each)) for step in found.steps),
         touched=_gap(host, resources[f"{Untouched.kind}:{name}"]) if f"{Untouched.kind}:{name}" in resources else None,
     )
@@ -172,12 +176,21 @@ def _gap(host: Host, resource: Resource) -> Gap | None:
     return gap_of(resource, look(host, resource))
 
 
-def _lacks(host: Host, environment: Environment, resources: Mapping[str, Resource]) -> Iterable[tuple[str, HubdError]]:
-    """What the build waits for and that failed."""
+def _missing(
+    host: Host, environment: Environment, resources: Mapping[str, Resource]
+) -> Iterable[tuple[str, HubdError | None, str]]:
+    """What the build needs and is not right: its id, why it failed, and in words what it is and does."""
     for need in environment.needs:
-        gap = _gap(host, resources[need])
-        if gap is not None and gap.error is not None:
-            yield need, gap.error
+        seen = look(host, resources[need])
+        gap = gap_of(resources[need], seen)
+        if gap is not None:
+            does = f" ({gap.progress.say})" if gap.progress else ""
+            yield need, gap.error or _last_failure(seen), f"{thing(need)}{does}"
+
+
+def _last_failure(seen: Any) -> HubdError | None:
+    """How the last try ended of a job that is due again: it has failed until another try ends otherwise."""
+    return failure_of(seen, TRIED_AGAIN) if isinstance(seen, SeenJob) and seen.failure else None
 
 
 def _generation(host: Host, generation: Generation, seen: Observed, before: Generation | None) -> dict[str, Any]:
