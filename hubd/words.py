@@ -26,6 +26,9 @@ THINGS = {
     "system-account": "the account {}", "unit": "the unit {}", "untouched": "the look for changes by hand in {}",
 }  # fmt: skip
 
+# Of what is frozen, where a change of what is asked for builds nothing.
+PASSED_OVER = "config.yaml asks for something else by now"
+
 # What steers a terminal: colours and cursor moves, then titles and links, which end with a bell or another sequence.
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 

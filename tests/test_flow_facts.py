@@ -43,7 +43,7 @@ def test_recorded_facts_by_name_and_no_damaged_ones(layout: Layout) -> None:
     ):
         (layout.facts / name).write_text(text)
     (layout.facts / "g.json").write_bytes(b"\xff")
-    always = {"drop-ins", "hub", "hub-secrets", "server-list", "files", "server-settings", "requests"}
+    always = {"drop-ins", "hub", "hub-secrets", "server-list", "files", "server-settings", "requests", "frozen"}
     assert read(layout).keys() == {"environment-manager", *always}
     assert read(layout)["environment-manager"] == {"manager": "uv"}
 

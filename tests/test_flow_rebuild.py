@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeHost, Owners
 from machine import CONFIG, Machine
 
+from hubd.cli.env_look import why_lines
 from hubd.errors import ExitCode, HubdError, UsageError
 from hubd.flow.environments import whole
 from hubd.flow.hand_edits import look_at
@@ -165,6 +166,23 @@ def test_the_cure_of_what_is_frozen_is_the_same_everywhere(machine: Machine) -> 
     planned = [gap.error.fix for gap in machine.make(act=False).plan.gaps if gap.error]
     asked = whole(machine.host, "science")["trouble"]["fix"]
     assert {notice["fix"], trouble["fix"], *planned, asked} == {TO_BUILD_IT}
+
+
+def test_a_change_that_a_frozen_one_passes_over_is_told(machine: Machine) -> None:
+    def told() -> tuple[list[str], list[str]]:
+        machine.make()
+        found = json.loads(machine.layout.record.read_text())["last"]["notices"]
+        return [each["say"] for each in found if "frozen" in each["say"]], list(why_lines(whole(machine.host, "science"), 0))
+
+    machine.write(CONFIG + "    frozen: true\n")
+    frozen, right = "science is frozen: it stays as it was built", "science: right; nothing failed"
+    assert told() == ([frozen], [right])
+    machine.write(CONFIG.replace("ipykernel", "ipykernel, seaborn") + "    frozen: true\n")
+    other = "config.yaml asks for something else by now"
+    why = [right, f"  it is frozen and stays as it was built; {other}", f"  {TO_BUILD_IT}"]
+    assert told() == ([f"{frozen}; {other}"], why)
+    machine.write(CONFIG + "    frozen: true\n")
+    assert told() == ([frozen], [right])
 
 
 def test_one_that_is_frozen_is_left_alone(machine: Machine) -> None:

@@ -26,6 +26,7 @@ from hubd.resources.unit import Unit
 from hubd.tools.job_limits import JobLimits
 from hubd.tools.notebook import Cell, first_notebook
 from hubd.tools.program import Program, service_text
+from hubd.words import to_build_anew
 
 FULL = """\
 people: {admins: [ada], users: [bea, cid], groups: {staff: {members: [ada, bea]}, empty: {}}}
@@ -571,6 +572,34 @@ def test_what_is_past_its_end_of_life_is_said(environment: str, say: str) -> Non
     assert [notice.say[: len(say)] for notice in said] == ([say] if say else [])
     assert all("environments.a.frozen" in notice.fix for notice in said)
     assert environments(wish)["a"].frozen is ("frozen" in environment)
+
+
+SAYS_NOTHING_MORE = "a is frozen: it stays as it was built"
+# what the one in use was built for (None: what is asked for), further options, what is said
+FROZEN_FOR = [
+    ("0123456789ab", "manager: conda", f"{SAYS_NOTHING_MORE}; config.yaml asks for something else by now"),
+    ("0123456789ab", "manager: conda, smoke: lost.ipynb", SAYS_NOTHING_MORE),
+    ("0123456789ab", "manager: auto", SAYS_NOTHING_MORE),
+    (None, "manager: conda", SAYS_NOTHING_MORE),
+    ("what is frozen", "manager: conda", SAYS_NOTHING_MORE),
+    ("", "manager: conda", SAYS_NOTHING_MORE),
+]
+
+
+@pytest.mark.parametrize(("built_for", "options", "say"), FROZEN_FOR)
+def test_a_frozen_one_of_which_something_else_is_asked_by_now(built_for: str | None, options: str, say: str) -> None:
+    wish = with_files(f"packages: [ipykernel], frozen: true, {options}")
+    digest = environments(wish)["a"].digest if built_for is None else built_for
+    wish = replace(wish, facts={**wish.facts, "frozen": {"a": digest}})
+    (notice,) = [each for each in notices(wish, load((), bundled=Path("/nowhere"))) if each.say.startswith("a")]
+    assert (notice.say, notice.fix) == (say, to_build_anew("a", frozen=True))
+
+
+def test_of_a_frozen_one_that_is_rolled_back_that_alone_is_told() -> None:
+    wish = with_files("packages: [ipykernel], frozen: true, manager: conda")
+    wish = replace(wish, facts={**wish.facts, "frozen": {"a": "0123456789ab"}, "rollbacks": {"a": {"generation": 1}}})
+    said = [each.say for each in notices(wish, load((), bundled=Path("/nowhere"))) if each.say.startswith("a")]
+    assert said == ["a is rolled back to generation 1", SAYS_NOTHING_MORE]
 
 
 def policy(text: str) -> Any:

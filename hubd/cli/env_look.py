@@ -16,7 +16,7 @@ from hubd.cli.env_names import complete_environment, environments, state_words
 from hubd.errors import HubdError
 from hubd.host import files
 from hubd.layout import Layout
-from hubd.words import about, ago, because, day, named, plain, table
+from hubd.words import PASSED_OVER, about, ago, because, day, named, plain, table, to_build_anew
 
 Told = Mapping[str, Any]
 
@@ -210,6 +210,9 @@ def why_lines(found: Told, now: float, *, earlier: bool = False) -> Iterator[str
         # A daemon that was not restarted yet does not tell what it waits for.
         waits = found.get("waits_for")
         yield f"{found['name']}: {state_words(found)}; {f'it waits for {named(waits)}' if waits else 'nothing failed'}"
+        if found.get("passed_over"):
+            yield f"  it is frozen and stays as it was built; {PASSED_OVER}"
+            yield f"  {to_build_anew(found['name'], frozen=True)}"
         return
     yield f"✗ {trouble['what']}"
     if trouble["why"]:

@@ -31,6 +31,7 @@ class Observed:
     waits: what else it waits for, in words.
     limits: what its build may use. pending: what a pass would do besides the build, in words.
     old: those that nobody needs; None where that cannot be told. keep: how many before the one in use stay.
+    passed_over: whether it is frozen and something else is asked for by now.
     touched: the gap of what somebody changed by hand. programs: how many still run from one that is not declared.
     """
 
@@ -50,6 +51,7 @@ class Observed:
     limits: JobLimits = USUAL
     old: SeenOld | None = None
     keep: int = 0
+    passed_over: bool = False
     touched: Gap | None = None
     programs: int = 0
 

@@ -52,7 +52,7 @@ def whole(host: Host, name: str) -> dict[str, Any]:
     older = (*one.finished[1:], None)
     generations = [_generation(host, each, one, before) for each, before in zip(one.finished, older, strict=False)]
     return {**told(one), "generations": generations, "trouble": _story(host, one), "waits_for": list(one.waits),
-            "notes": [note] if note else []}  # fmt: skip
+            "passed_over": one.passed_over, "notes": [note] if note else []}  # fmt: skip
 
 
 def observed(host: Host, name: str) -> Observed:
@@ -163,6 +163,7 @@ def _declared(host: Host, resources: Mapping[str, Resource], name: str) -> Obser
         old=None if isinstance(seen_old, HubdError) else seen_old,
         keep=old.keep,
         finished=generations.finished(),
+        passed_over=environment.is_passed_over(current.digest if (current := generations.current()) else ""),
         kernels=tuple(Offered(each.title, each.audience) for each in kernels),
         gap=gap,
         lacks=tuple((need, error) for need, error, _ in missing if error),

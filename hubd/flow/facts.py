@@ -15,6 +15,7 @@ from hubd.flow import published
 from hubd.flow.source import data_folder
 from hubd.host import files
 from hubd.layout import HUB_SECRETS, Layout
+from hubd.resources.generation import Generations
 from hubd.resources.secret import read_secret
 
 # Bytes of a lock, an environment.yml or a notebook.
@@ -32,7 +33,8 @@ def read(layout: Layout, config: Config) -> Facts:
     are built from and the notebooks that prove them, by the place that the config names: `text`, or `why` it cannot be read;
     `private` where not everybody on the machine could read it.
     `server-settings`: the folder with the settings that Jupyter reads in people's servers. `requests`: the environments that
-    people ask to be offered to others, by owner. All others were recorded by resources.
+    people ask to be offered to others, by owner. `frozen`: the digest that the generation in use was built for, by environment.
+    All others were recorded by resources.
     """
     found = files.look(layout.hub)
     server_list = data_folder() / "requirements-server.txt"
@@ -47,6 +49,7 @@ def read(layout: Layout, config: Config) -> Facts:
         "files": {place: _text(layout.prefix / place, layout.prefix) for place in config.files},
         "server-settings": {"path": str(settings)},
         "requests": published.requests(layout),
+        "frozen": {name: _built_for(layout.envs / name) for name, each in config.environments.items() if each.frozen},
     }
 
 
@@ -60,6 +63,12 @@ def _recorded(layout: Layout) -> Facts:
             except (ValueError, TypeError, HubdError):
                 continue
     return facts
+
+
+def _built_for(folder: Path) -> str:
+    """The digest in the mark of the generation that is switched on; empty where there is none."""
+    found = Generations(folder=folder, link=folder / "current").current()
+    return found.digest if found else ""
 
 
 def _text(path: Path, prefix: Path) -> dict[str, str]:

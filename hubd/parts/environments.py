@@ -29,7 +29,7 @@ from hubd.resources.untouched import Untouched, noted
 from hubd.tools.conda import platform as platform_word
 from hubd.tools.job_limits import JobLimits
 from hubd.tools.lock import unfit
-from hubd.words import to_build_anew
+from hubd.words import PASSED_OVER, to_build_anew
 
 # Those that install from conda's channels.
 WITH_CHANNELS = ("conda", "rattler")
@@ -249,7 +249,7 @@ def hubd_notices(wanted: Wanted) -> Iterable[Notice]:
             )
     for name, each in wanted.config.environments.items():
         yield from _rollback_notice(wanted, name, each)
-        yield from _notices_of(name, each, written(wanted, each))
+        yield from _notices_of(name, each, written(wanted, each), passed_over=_is_passed_over(wanted, name, each))
     yield from _choice_notice(wanted)
 
 
@@ -284,12 +284,19 @@ def _rollback_notice(wanted: Wanted, name: str, each: model.Environment) -> Iter
         )
 
 
-def _notices_of(name: str, each: model.Environment, asked: Written) -> Iterable[Notice]:
+def _is_passed_over(wanted: Wanted, name: str, each: model.Environment) -> bool:
+    """Whether config.yaml asks for something else than the frozen one in use was built for; False where nobody can tell."""
+    built_for = str(wanted.facts.get("frozen", {}).get(name, ""))
+    manager = manager_of(wanted, each) if built_for else "auto"
+    return manager != "auto" and environment_of(wanted, name, each, manager).is_passed_over(built_for)
+
+
+def _notices_of(name: str, each: model.Environment, asked: Written, *, passed_over: bool) -> Iterable[Notice]:
     yield from (Notice(f"{name}: {notice}") for notice in asked.notices)
     python, option = outlived(asked), f"environments.{name}.frozen"
     past = f"Python {python} is past its end of life" if python else ""
     if each.frozen:
-        why = f", and {past}" if past else ""
+        why = (f", and {past}" if past else "") + (f"; {PASSED_OVER}" if passed_over else "")
         yield Notice(f"{name} is frozen: it stays as it was built{why}", to_build_anew(name, frozen=True))
     elif past:
         yield Notice(f"{name}: {past}", f"To keep it as it is, whatever changes: hubd config set {option} true")

@@ -27,6 +27,8 @@ from hubd.tools.notebook import Notebook
 from hubd.tools.solved import Solved
 from hubd.words import counted
 
+# What stands in the mark instead of a digest where what is frozen was built again from its own lock.
+FROM_ITS_LOCK = "what is frozen"
 NOTHING = Notebook("")
 NOBODY = Running()
 
@@ -127,6 +129,14 @@ class Environment(Resource):
         asked += [sorted(self.pip), list(source.content) if source else []]
         asked += [self.smoke, [(cell.source, cell.tags) for cell in self.notebook.cells], list(self.drop)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+
+    def is_passed_over(self, built_for: str) -> bool:
+        """Whether something else is asked for than what is in use, and not built, as it is frozen. built_for: its mark's digest.
+
+        Of one that was built again from its lock nobody knows, nor where what is asked for cannot be read.
+        """
+        unknown = self.held or self.refused or built_for in ("", FROM_ITS_LOCK)
+        return self.frozen and not unknown and built_for != self.digest
 
     @property
     def asked(self) -> Asked:
@@ -245,7 +255,7 @@ class Environment(Resource):
             "manager": self.manager,
             "packages": list(self.packages),
             "pip": list(self.pip),
-            "built_for": "what is frozen" if kept else self.digest,
+            "built_for": FROM_ITS_LOCK if kept else self.digest,
             "lock": source.text if source else kept,
             "source": asdict(source) if source and not source.text else {},
             "requirements": str(self.requirements or ""),
