@@ -98,6 +98,10 @@ def test_the_lock_of_what_was_offered_once_stays_and_is_named(machine: Machine) 
     for act in (False, True):
         assert said in cleared(machine, act=act)[0]["notes"]
     assert old.exists()
+    more = machine.layout.published / "bea/older.lock"
+    fill(more)
+    assert any(note.endswith(f"; else: rm {old} {more}") for note in cleared(machine)[0]["notes"]), "all of them go by it"
+    more.unlink()
     old.unlink()
     assert not any("comes back" in note for note in cleared(machine)[0]["notes"])
 

@@ -6,6 +6,7 @@ What counts as old is decided by `OldGenerations`, as in every pass. With `act` 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,8 @@ def _published(layout: Layout, config: Config, found: _Found) -> None:
     """Locks of what was offered once: whoever made it may have changed it since, so that nobody could make them again."""
     if unused := published.unused(layout, [each.publish.place for each in config.environments.values() if each.publish]):
         places = [str(path) for path in unused]
-        found.notes.append(f"stays: {named(places)}, for an entry that comes back into config.yaml; else: rm {places[0]}")
+        remove = shlex.join(("rm", *places))
+        found.notes.append(f"stays: {named(places)}, for an entry that comes back into config.yaml; else: {remove}")
 
 
 def _killed(host: Host) -> Iterator[Path]:
