@@ -299,16 +299,17 @@ def test_the_words() -> None:
              {"environment": "server", "generations": [1], "own": 5_000_000, "option": ""}]  # fmt: skip
     found = {"acted": True, "freed": 4_000_000, "removed": removed, "kept": [], "spare": spare, "caches": caches,
              "notes": ["well"]}  # fmt: skip
-    rest = ["  what stays there: indexes of channels and of PyPI, and packages that a generation consists of",
+    rest = ["  what stays there is for the next build, which need not download it again: packages that generations consist of,",
+            "  and indexes of channels and of PyPI",
             "stays: geo, generations 3, 2: 500 MB, to go back to (environments.geo.keep says how many)",
             "stays: server, generation 1: 5.0 MB, to go back to", "well"]  # fmt: skip
-    shared = "that no generation shares; 2.5 GB more are files of generations, too"
+    shared = "of its own; 2.5 GB more are files of generations, too"
     assert list(gc_lines(found)) == [
         "geo, generation 1: 2.0 MB", f"package cache /c/a: 3.0 MB → 1.0 MB {shared}", *rest, "Freed 4.0 MB.",
     ]  # fmt: skip
     found |= {"acted": False, "together": 2_000_000, "removed": [], "caches": [{**caches[0], "after": None, "shared": 0}]}
     assert list(gc_lines(found)) == [
-        "package cache /c/a: 3.0 MB that no generation shares, of which some may go", *rest[1:],
+        "package cache /c/a: 3.0 MB of its own, of which some may go", *rest[2:],
         "2.0 MB would be free, besides the caches. Nothing was changed: hubd env gc",
     ]  # fmt: skip
 

@@ -55,11 +55,12 @@ def gc_lines(found: Told) -> Iterator[str]:
     for each in found["caches"]:
         shared = f"; {about(each['shared'])} more are files of generations, too" if each.get("shared") else ""
         if each["after"] is not None:
-            yield f"{_cache(each)}: {about(each['before'])} → {about(each['after'])} that no generation shares{shared}"
+            yield f"{_cache(each)}: {about(each['before'])} → {about(each['after'])} of its own{shared}"
         elif not found["acted"]:
-            yield f"{_cache(each)}: {about(each['before'])} that no generation shares, of which some may go{shared}"
+            yield f"{_cache(each)}: {about(each['before'])} of its own, of which some may go{shared}"
     if any(each["after"] for each in found["caches"]):
-        yield "  what stays there: indexes of channels and of PyPI, and packages that a generation consists of"
+        yield "  what stays there is for the next build, which need not download it again: packages that generations consist of,"
+        yield "  and indexes of channels and of PyPI"
     for each in found["kept"]:
         use = "1 program uses" if each["programs"] == 1 else f"{each['programs']} programs use"
         yield f"stays: {_what(each)}, as {use} it"
