@@ -317,3 +317,29 @@ def test_options_are_completed(layout: Layout) -> None:
         inner = click.Context(set_option, parent=outer)
         found = [item.value for item in complete_path(inner, set_option.params[0], "limits.")]
     assert found == ["limits.memory", "limits.cpu"]
+
+
+SLIPS = [
+    # what is done where there is an environment geo, whether it makes a new one, and what it is taken for
+    (("add-item", "environments.geoo.packages", "numpy"), "geoo", "geo"),
+    (("set", "environments.geoo.keep", "3"), "geoo", "geo"),
+    (("add-item", "environments.statistics.packages", "numpy"), "statistics", ""),
+    (("add-item", "environments.geo.packages", "numpy"), "", ""),
+    (("set", "environments.geoo", "{packages: [ipykernel]}"), "", ""),
+    (("unset", "environments.geoo.packages"), "", ""),
+]
+
+
+@pytest.mark.parametrize(("words", "new", "meant"), SLIPS)
+def test_a_new_environment_is_told_as_one_and_a_slip_can_be_taken_back(
+    layout: Layout, words: tuple[str, ...], new: str, meant: str
+) -> None:
+    other = layout.prefix / "my file"
+    for path, where, option in ((layout.config_file, "", ()), (other, f" --config '{other}'", ("--config", str(other)))):
+        path.write_text(FILE + "environments:\n  geo: {packages: [ipykernel, scipy]}\n")
+        told = run(layout, *option, *words)
+        assert told.stdout.startswith(f"environments.{new}: new\nenvironments.{new}.") is bool(new), told.output
+        back = f"Did you mean {meant}? Take it back: hubd config{where} unset environments.{new}\n"
+        assert (back in told.stderr, "Did you mean" in told.stderr) == (bool(meant), bool(meant)), told.stderr
+        if meant:
+            assert run(layout, *option, "unset", f"environments.{new}").stdout.startswith(f"environments.{new}: removed\n")

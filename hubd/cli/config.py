@@ -234,7 +234,7 @@ def _again(draft: Path) -> bool:
 
 
 def _change(ctx: click.Context, change: Callable[..., Edited]) -> None:
-    change_file(_file(ctx), [change])
+    change_file(_file(ctx), [change], typed=True)
 
 
 def _file(ctx: click.Context) -> ConfigFile:

@@ -36,8 +36,11 @@ def change_options(layout: Layout, set_to: Mapping[str, str], unset_paths: Seque
     change_file(ConfigFile(layout, layout.config_file), changes)
 
 
-def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> None:
-    """Read, change, check and write the file, with nobody else in between; then say what changed."""
+def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]], *, typed: bool = False) -> None:
+    """Read, change, check and write the file, with nobody else in between; then say what changed.
+
+    typed: whether a person wrote the path, who may have made a slip.
+    """
     with file.locked():
         text = before = file.read()
         sections, unread = file.sections(before)
@@ -50,7 +53,12 @@ def change_file(file: ConfigFile, changes: Sequence[Callable[..., Edited]]) -> N
             file.parse(text)
         if text != before:
             file.write(text)
+    new, there = _new_environments(before, done)
+    for name in new:
+        click.echo(f"environments.{name}: new")
     _tell(done)
+    if typed:
+        _warn_about_slips(file, new, there)
     warn_about_admins(file, before, text)
     if file.is_the_hubs and any(edited.changed for edited in done):
         click.echo(followed(file.layout))
@@ -76,6 +84,27 @@ def _admins(text: bytes) -> list[str]:
     from hubd.config.text import read
 
     return [name for _, name in names(read(text).data, "people", "admins")]
+
+
+def _new_environments(before: bytes, done: Sequence[Edited]) -> tuple[list[str], list[str]]:
+    """The environments that were made by a change of one of their options, and those that there were."""
+    from hubd.config.path import keys
+    from hubd.config.text import read
+
+    section = read(before).find(("environments",))
+    there = [str(name) for name in section.children] if section else []
+    made = (found for edited in done if edited.changed and len(found := keys(edited.path)) > 2)
+    return list(dict.fromkeys(str(name) for kind, name, *_ in made if kind == "environments" and name not in there)), there
+
+
+def _warn_about_slips(file: ConfigFile, new: Sequence[str], there: Sequence[str]) -> None:
+    """Say it when a new environment is called almost as another is: a slip of the hand makes one, too."""
+    from hubd.config.problems import did_you_mean
+
+    where = "" if file.is_the_hubs else f" --config {shlex.quote(str(file.path))}"
+    for name in new:
+        if meant := did_you_mean(name, there):
+            click.echo(f"Did you mean {meant}? Take it back: hubd config{where} unset environments.{name}", err=True)
 
 
 def _tell(done: Sequence[Edited]) -> None:
