@@ -65,7 +65,7 @@ def complete_offer(ctx: click.Context, _: click.Parameter, incomplete: str) -> l
 @click.option("--withdraw", is_flag=True, help="Take back what you asked, before somebody says yes.")
 @click.option("--decline", is_flag=True, help="Say no to what somebody asked.")
 @click.option("--as", "name", help="Its name for others; usually the one that it has.")
-@click.option("--audience", multiple=True, help="Whom to offer it to: a group, or everyone. May be given several times.")
+@click.option("--audience", multiple=True, help="Whom to offer it to: a group; by default everyone. May be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, at the end.")
 @click.pass_context
 def publish(
@@ -82,7 +82,8 @@ def publish(
     """Offer an environment that somebody made to others: built again from its lock, never run from that person's files.
 
     Its owner asks: hubd env publish NAME --request, and may --withdraw that. Root says yes: hubd env publish OWNER/NAME
-    --audience students. Root may do so without being asked.
+    --audience students. Root may do so without being asked. A yes without --audience is for everyone, or for those whom
+    that environment is offered to already.
     """
     said = [word for word, given in (("--request", request), ("--withdraw", withdraw), ("--decline", decline)) if given]
     if len(said) > 1:
