@@ -158,11 +158,12 @@ def test_one_that_was_killed_is_no_success(machine: FakeHost, report: dict[str, 
 
 
 def test_what_a_person_asks_to_offer_is_kept_until_somebody_decides(machine: FakeHost) -> None:
-    ends(machine, state="done")
+    orders = ends(machine, state="done")
     assert ask(machine, do="request")[1] == {"owner": "bea", "environment": "geo", "packages": 1}
     assert published.requests(machine.layout) == {"bea": ["geo"]}
     assert woken[-1] == "bea asks to offer 'geo' to others", "status tells it at once"
     assert ask(machine, ROOT, do="request", **{"for": "bea"}, name="other")[0] == 0
+    assert [order["for"] for order in orders] == ["", "bea"], "a job that finds nothing knows whom it tells"
     published.accept(machine.layout, "bea", "geo", lock=published.asked(machine.layout, "bea", "geo"))
     assert published.requests(machine.layout) == {"bea": ["other"]}
     assert (machine.layout.published / "bea/geo.lock").read_text() == lock_text(LOCK)

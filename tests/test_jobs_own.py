@@ -115,3 +115,25 @@ def test_what_is_pinned_for_others_is_what_pip_installed(tmp_path: Path) -> None
     (packages / "six-1.dist-info/direct_url.json").write_text(json.dumps({"url": "file:///home/bea/six"}))
     with pytest.raises(HubdError, match="six cannot be built again for others: it comes from file:///home/bea/six"):
         list(own.pins_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("owner", "what", "fix"),
+    [
+        ("", "{}/nosuch is not an environment", "Make one: hubd env create NAME PACKAGE …"),
+        ("bea", "bea has no environment nosuch", ""),
+    ],
+)
+def test_one_that_is_not_there_is_told_with_those_that_are(make: Make, tmp_path: Path, owner: str, what: str, fix: str) -> None:
+    envs = tmp_path / "envs"
+
+    def told() -> tuple[str, str, str]:
+        said = make(do="own-lock", prefix=str(envs / "nosuch"), lock_file=str(tmp_path / "lock"), **{"for": owner})
+        return said["what"], said["why"], said["fix"]
+
+    assert told() == (what.format(envs), "there is none", fix)
+    for name in ("geo/conda-meta", "no", ".old/conda-meta"):
+        (envs / name).mkdir(parents=True)
+    (envs / "maps").mkdir()
+    (envs / "maps/pyvenv.cfg").touch()
+    assert told() == (what.format(envs), "there are geo, maps", fix)

@@ -98,7 +98,8 @@ class OwnEnvironments:
         if not asker.by_root:
             published.check_room(host.layout, asker.name, name)
         prefix, text_at = asker.home / OWN_FOLDER / name, asker.folder / "lock.yaml"
-        yield from _run(host, asker, {"do": "own-lock", "prefix": str(prefix), "lock_file": str(text_at)})
+        asked = {"do": "own-lock", "prefix": str(prefix), "lock_file": str(text_at), "for": asker.name if asker.by_root else ""}
+        yield from _run(host, asker, asked)
         data = files.read(text_at, follow=False, most=LONGEST_LOCK)
         if data is None:
             raise HubdError("the lock that was written is not there any more", retry=True)

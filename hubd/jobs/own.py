@@ -96,8 +96,8 @@ def _taken(folder: Path) -> int:
 def write_lock(work: Work) -> None:
     """Write down what an environment consists of, whoever made it and however it was changed since. Raises HubdError."""
     prefix = work.path("prefix")
-    if not (prefix / "conda-meta").is_dir() and not (prefix / "pyvenv.cfg").is_file():
-        raise HubdError(f"{prefix} is not an environment", fix="Make one: hubd env create NAME PACKAGE …")
+    if not _is_environment(prefix):
+        raise _no_environment(prefix, owner=work.spec.get("for", ""))
     work.path("cache").mkdir(mode=0o700, parents=True, exist_ok=True)
     work.phase("reading what is installed")
     packages = tuple(installed(prefix))
@@ -113,6 +113,19 @@ def write_lock(work: Work) -> None:
     manager = _made_by(prefix) if packages else "uv"
     found = Lock(manager=manager, platform=conda.platform(), python=python, conda=packages, pip=pip)
     files.write_atomic(work.path("lock_file"), lock_text(found).encode(), mode=0o600)
+
+
+def _is_environment(prefix: Path) -> bool:
+    return (prefix / "conda-meta").is_dir() or (prefix / "pyvenv.cfg").is_file()
+
+
+def _no_environment(prefix: Path, *, owner: str) -> HubdError:
+    """What is said of one that is not there. owner: whose it would be, where somebody else asks, who cannot make it."""
+    there = [name for name in files.children(prefix.parent) if name[0] != "." and _is_environment(prefix.parent / name)]
+    why = f"there are {named(there, limit=30)}" if there else "there is none"
+    if owner:
+        return HubdError(f"{owner} has no environment {prefix.name}", why=why)
+    return HubdError(f"{prefix} is not an environment", why=why, fix="Make one: hubd env create NAME PACKAGE …")
 
 
 def _made_by(prefix: Path) -> str:
