@@ -156,11 +156,55 @@ def test_what_cannot_be_meant(machine: Machine, words: tuple[str, ...], why: str
     assert published.requests(machine.layout) == {"bea": ["geo"]}
 
 
-def test_only_root_decides(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("me", "then"), [("bea", "or ask for it"), ("cid", "or have bea ask for it")])
+def test_only_root_decides(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, me: str, then: str
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    for words in (("bea/geo",), ("bea/geo", "--decline")):
+    monkeypatch.setattr(env_own, "_me", lambda: me)
+    for words in (("bea/geo", "--audience", "everyone"), ("bea/geo", "--decline")):
         assert run(["env", "publish", *words]) == ExitCode.FAILED
-        assert "only root may" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "only root may" in told and f"Use sudo, {then}: hubd env publish geo --request\n" in told
+    assert published.requests(machine.layout) == {"bea": ["geo"]}
+
+
+@pytest.mark.parametrize("option", ["--request", "--withdraw"])
+def test_ones_own_may_be_named_with_its_owner(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(env_own, "_me", lambda: "bea")
+    monkeypatch.setattr(
+        env_own, "_ask", lambda layout, request, quiet=False: asked.append(request) or {**GEO, "packages": 2}
+    )  # fmt: skip
+    for name in ("geo", "bea/geo"):
+        assert run(["env", "publish", name, option]) == 0
+        assert "bea/geo --withdraw" not in capsys.readouterr().out
+    assert asked == [{"do": option[2:], "name": "geo"}] * 2
+
+
+OTHERS = [
+    # who asks, how, and what is said of bea's
+    (0, "--withdraw", "only bea may take that back", "Say no: hubd env publish bea/geo --decline"),
+    (0, "--request", "only bea may ask for that", "Root need not ask: hubd env publish bea/geo"),
+    (1000, "--withdraw", "only bea may take that back", ""),
+    (1000, "--request", "only bea may ask for that", ""),
+]
+
+
+@pytest.mark.parametrize(("uid", "option", "what", "fix"), OTHERS)
+def test_somebody_elses_is_neither_asked_for_nor_taken_back(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    uid: int, option: str, what: str, fix: str,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    monkeypatch.setattr(env_own, "_me", lambda: "cid" if uid else "root")
+    assert run(["env", "publish", "bea/geo", option]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert what in told and f"you are {'cid' if uid else 'root'}" in told
+    assert fix + "\n" in told and ("hubd env publish" in told) is bool(fix)
     assert published.requests(machine.layout) == {"bea": ["geo"]}
 
 

@@ -18,13 +18,14 @@ from hubd.cli.env_names import answered
 from hubd.cli.passes import Progress
 from hubd.errors import HubdError, UsageError
 from hubd.flow import published
+from hubd.host import files
 from hubd.layout import EVERYONE, Layout
 from hubd.words import named, plain
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from hubd.config.model import Environment
+    from hubd.config.model import Config, Environment
 
 Told = Mapping[str, Any]
 
@@ -91,9 +92,12 @@ def publish(
     if said and (name or audience):
         raise UsageError("--as and --audience are for the person who says yes")
     owner, slash, own_name = environment.partition("/")
-    if not (request or withdraw) and not (slash and own_name):
+    if request or withdraw:
+        environment = _own_name(environment, "--request" if request else "--withdraw")
+    elif not (slash and own_name):
         why = f"{environment!r} does not say whose environment it is"
-        raise UsageError("write OWNER/NAME", why=why, fix="What was asked for: hubd status   Your own: add --request")
+        ask = f"hubd env publish {'NAME' if slash else plain(environment, 80)} --request"
+        raise UsageError("write OWNER/NAME", why=why, fix=f"What was asked for: hubd status   Ask for your own: {ask}")
     # Told on standard error, what becomes of the config does not end up in the JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if request:
@@ -106,6 +110,17 @@ def publish(
             told = _say_yes(ctx, owner, own_name, name or own_name, audience)
     if as_json:
         click.echo(json.dumps(told, indent=1))
+
+
+def _own_name(environment: str, option: str) -> str:
+    """NAME of NAME, or of OWNER/NAME where that is whoever asks. Raises UsageError where it is somebody else."""
+    owner, slash, name = environment.partition("/")
+    if not slash or owner == _me():
+        return name if slash else environment
+    what = "ask for that" if option == "--request" else "take that back"
+    yes_or_no = f"hubd env publish {plain(environment, 80)}{'' if option == '--request' else ' --decline'}"
+    fix = "" if os.geteuid() else f"{'Root need not ask' if option == '--request' else 'Say no'}: {yes_or_no}"
+    raise UsageError(f"only {plain(owner, 40)} may {what}", why=f"you are {_me()}", fix=fix)
 
 
 def _request(layout: Layout, environment: str, *, quiet: bool) -> Told:
@@ -124,7 +139,7 @@ def _withdraw(layout: Layout, environment: str) -> Told:
 
 
 def _decline(layout: Layout, owner: str, environment: str) -> Told:
-    _only_root()
+    _only_root(owner, environment)
     published.decline(layout, owner, environment)
     if daemon_answers(layout):
         talk(layout, {"do": "look"})  # or status would go on telling what was asked for until the next pass
@@ -134,11 +149,13 @@ def _decline(layout: Layout, owner: str, environment: str) -> Told:
 
 def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audience: tuple[str, ...]) -> Told:
     layout: Layout = ctx.obj.layout
-    _only_root()
-    before = _written(layout, name)
+    _only_root(owner, environment)
+    is_asked = published.is_asked(layout, owner, environment)
+    config = _config(layout)
+    before = config.environments.get(name)
     if before and (before.publish is None or (before.publish.owner, before.publish.environment) != (owner, environment)):
         raise _taken(name, f"{owner}/{environment}", f"{name}-{owner}", audience)
-    if environment not in published.requests(layout).get(owner, ()):
+    if not is_asked:
         _ask(layout, {"do": "request", "name": environment, "for": owner}, quiet=True)
     lock = published.asked(layout, owner, environment)
     origins = published.origins(lock)
@@ -147,7 +164,7 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     # First what can be refused; hubd leaves a changed file alone for a moment before it acts on it.
     if options := _to_write(before, name, {"owner": owner, "environment": environment, "entry": entry}, audience):
         ctx.obj.change_config(set_to=options)
-    now = _written(layout, name)
+    now = _config(layout).environments.get(name)
     offered_to = list(now.audience) if now else []
     published.accept(layout, owner, environment, entry, lock=lock)
     click.echo(f"{name} will be {owner}'s {environment}: it is built again from its lock, and offered when that is proven.")
@@ -160,12 +177,12 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     return {**said, "audience": offered_to}
 
 
-def _written(layout: Layout, name: str) -> Environment | None:
-    """The environment of that name in config.yaml; None where there is none. Raises ConfigInvalid."""
+def _config(layout: Layout) -> Config:
+    """What config.yaml says. Raises ConfigInvalid."""
     from hubd.flow.source import config_of, plugins_of, read_text
 
     text = read_text(layout)
-    return config_of(text, plugins_of(text, layout), layout).environments.get(name)
+    return config_of(text, plugins_of(text, layout), layout)
 
 
 def _to_write(there: Environment | None, name: str, offered: Mapping[str, str], audience: tuple[str, ...]) -> dict[str, str]:
@@ -185,9 +202,15 @@ def _taken(name: str, whose: str, other: str, audience: tuple[str, ...]) -> Hubd
     return UsageError(f"there is an environment {name} already", fix=f"Offer it under another name: {shlex.join(words)}")
 
 
-def _only_root() -> None:
+def _only_root(owner: str, environment: str) -> None:
     if os.geteuid():
-        raise HubdError("you may not decide about that", why="only root may", fix="Use sudo, or ask for it: add --request")
+        who = "ask for it" if owner == _me() else f"have {plain(owner, 40)} ask for it"
+        fix = f"Use sudo, or {who}: hubd env publish {plain(environment, 80)} --request"
+        raise HubdError("you may not decide about that", why="only root may", fix=fix)
+
+
+def _me() -> str:
+    return files.owner_name(os.geteuid())
 
 
 def _ask(layout: Layout, asked: Told, *, quiet: bool = False) -> dict[str, Any]:

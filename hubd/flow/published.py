@@ -41,6 +41,11 @@ def _names(folder: Path) -> list[str]:
     return [name.removesuffix(".lock") for name in files.children(folder) if name.endswith(".lock") and name[0] != "."]
 
 
+def is_asked(layout: Layout, owner: str, environment: str) -> bool:
+    """Whether somebody waits for a yes or a no to that. Raises UsageError for what cannot be a name."""
+    return files.look(_path(layout.requests, owner, environment)) is not None
+
+
 def check_room(layout: Layout, owner: str, environment: str) -> None:
     """See that a person does not ask for more than somebody can look at. Raises HubdError where these are enough."""
     there = requests(layout).get(owner, [])
@@ -107,10 +112,9 @@ def unused(layout: Layout, places: Collection[str | None]) -> list[Path]:
 
 def decline(layout: Layout, owner: str, environment: str) -> None:
     """Say no. Raises UsageError where nobody asked."""
-    path = _path(layout.requests, owner, environment)
-    if files.look(path) is None:
+    if not is_asked(layout, owner, environment):
         raise _nobody_asked(owner, environment)
-    files.remove(path)
+    files.remove(_path(layout.requests, owner, environment))
 
 
 def withdraw(layout: Layout, owner: str, environment: str) -> None:
