@@ -208,6 +208,16 @@ def test_somebody_elses_is_neither_asked_for_nor_taken_back(
     assert published.requests(machine.layout) == {"bea": ["geo"]}
 
 
+def test_who_is_nobody_here_is_told_first(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("zoe/geo",), ("zoe/science", "--audience", "everyone")):
+        assert run(["env", "publish", *words]) == ExitCode.USAGE
+        told = capsys.readouterr().err
+        assert "zoe is not on this hub's list of people" in told
+        assert "Put them on it first: hubd config add-item people.users zoe\n" in told
+    published.ask(machine.layout, "zoe", "geo", lock_text(LOCK).encode())  # who asked before leaving
+    assert run(["env", "publish", "zoe/geo", "--as", "maps"]) == 0
+
+
 def test_an_environment_of_that_name_is_not_changed(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     before = machine.layout.config_file.read_text()
     assert run(["env", "publish", "bea/geo", "--as", "science", "--audience", "course", "--audience", "admins"]) == ExitCode.USAGE

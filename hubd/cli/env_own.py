@@ -152,6 +152,9 @@ def _say_yes(ctx: click.Context, owner: str, environment: str, name: str, audien
     _only_root(owner, environment)
     is_asked = published.is_asked(layout, owner, environment)
     config = _config(layout)
+    if not is_asked and owner not in config.people.everybody:
+        fix = f"Put them on it first: hubd config add-item people.users {owner}"
+        raise UsageError(f"{owner} is not on this hub's list of people", fix=fix)
     before = config.environments.get(name)
     if before and (before.publish is None or (before.publish.owner, before.publish.environment) != (owner, environment)):
         raise _taken(name, f"{owner}/{environment}", f"{name}-{owner}", audience)
