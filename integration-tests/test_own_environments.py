@@ -136,6 +136,22 @@ def test_nobody_asks_for_somebody_else(machine: HubMachine) -> None:
     assert machine.run(("/usr/bin/python3", "-c", ask), user="nobody", check=False).code != 0
 
 
+def pip_changes_nothing(machine: HubMachine, server: Server, prefix: str) -> None:
+    """cid's pip in what was bea's: hers had one, so it has one; it is everybody's now, and refuses to change it."""
+    for pip in ("pip", "python -m pip"):
+        done = machine.run(("hubd-env", "beas", *pip.split(), "install", "cowsay"), check=False, user="cid")
+        assert (done.code, "Permission denied" in done.err) == (1, False), done
+        assert "The environment beas is shared and cannot be changed here" in done.err, done
+    consists = ("find", prefix, "/home/cid/.local/lib", "-printf", "%p %s %T@ %l\n")
+    before = machine.run(consists, check=False).out
+    said = server.run("%pip install cowsay", "beas")
+    assert "The environment beas is shared and cannot be changed here" in said and "Traceback" not in said, said
+    assert "or make one of your own, if you may: hubd env create NAME PACKAGE" in said, said
+    assert machine.run(consists, check=False).out == before, "nothing came into it, and nothing into a home"
+    assert "No module named 'cowsay'" in server.run("import cowsay", "beas")
+    machine.run(("hubd-env", "beas", "pip", "install", "-q", "--target", "/tmp/cids", "cowsay"), user="cid")
+
+
 def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubMachine, servers: dict[str, Server]) -> None:
     code, told = typed(servers["bea"], "hubd env publish mine --request")
     assert code == 0, told
@@ -163,19 +179,7 @@ def test_what_its_maker_asks_for_is_offered_when_an_admin_says_yes(machine: HubM
     typed(servers["bea"], "rm -rf ~/envs/mine")
     told = servers["cid"].run("import six, sys; print(sys.prefix)", "beas")
     assert re.fullmatch(r"/opt/hub/envs/beas/\d+\n", told)
-    # bea's had a pip, so it has one: it is everybody's now, and refuses to change it.
-    for pip in ("pip", "python -m pip"):
-        done = machine.run(("hubd-env", "beas", *pip.split(), "install", "cowsay"), check=False, user="cid")
-        assert (done.code, "Permission denied" in done.err) == (1, False), done
-        assert "The environment beas is shared and cannot be changed here" in done.err, done
-    consists = ("find", told.strip(), "/home/cid/.local/lib", "-printf", "%p %s %T@ %l\n")
-    before = machine.run(consists, check=False).out
-    said = servers["cid"].run("%pip install cowsay", "beas")
-    assert "The environment beas is shared and cannot be changed here" in said and "Traceback" not in said, said
-    assert "or make one of your own, if you may: hubd env create NAME PACKAGE" in said, said
-    assert machine.run(consists, check=False).out == before, "nothing came into it, and nothing into a home"
-    assert "No module named 'cowsay'" in servers["cid"].run("import cowsay", "beas")
-    machine.run(("hubd-env", "beas", "pip", "install", "-q", "--target", "/tmp/cids", "cowsay"), user="cid")
+    pip_changes_nothing(machine, servers["cid"], told.strip())
     assert machine.run(("hubd-env", "beas", "gdalinfo"), check=False, user="cid").code == 127
     assert machine.run(("stat", "-c", "%U", "/opt/hub/envs/beas/current/bin/python")).out.strip() in ("hubd-build", "root")
     assert "asks to offer" not in machine.hubd("status").out

@@ -266,8 +266,17 @@ def test_of_many_channels_the_hosts_are_told_and_none_is_hidden() -> None:
     urls.append("https://zz.evil.example/forge/linux-64/b-1-0.conda")
     lock = replace(LOCK, conda=tuple(replace(package, url=url) for url in urls), pip=())
     assert published.origins(lock_text(lock).encode()) == ["c.example", "zz.evil.example"]
-    hidden = "https://conda.anaconda.org%2Fconda-forge@127.0.0.1:8099/conda-forge/linux-64/a-1-0.conda"
-    assert published.unchecked(replace(lock, conda=(replace(package, url=hidden),))) == [hidden]
+
+
+HIDING = ["conda.anaconda.org%2Fforge@127.0.0.1:8099", "conda.anaconda.org\\.evil.example", "[conda", "evil.example?conda.org"]
+
+
+@pytest.mark.parametrize("host", HIDING)
+def test_an_address_that_hides_its_host_is_offered_to_nobody(host: str) -> None:
+    hidden = f"https://{host}/forge/linux-64/a-1-0.conda"
+    assert published.unchecked(replace(LOCK, conda=(replace(LOCK.conda[0], url=hidden),))) == [hidden]
+    plain = "http://10.0.0.1:8099/forge/linux-64/a-1-0.conda"
+    assert published.unchecked(replace(LOCK, conda=(replace(LOCK.conda[0], url=plain),))) == []
 
 
 def test_what_pypi_and_channels_have_is_offered() -> None:

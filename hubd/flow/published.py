@@ -23,8 +23,8 @@ _NAME = re.compile(rf"_?{OWN_NAME}")
 
 
 # Of what somebody wrote nothing else is offered to others: no file of any disk, no file behind any address.
-# What stands before an @ in it is no host, and may look like one.
-_ADDRESS = re.compile(r"https?://[^@/\x00- \x7f-\U0010ffff]+/[!-~]+")
+# Of a host nothing but its name and port: what stands before an @ or a backslash may look like one.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:-]+/[!-~]+")
 _PINNED = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._,-]*\])? ?==[A-Za-z0-9.!+_-]+"
     r"(?: ?;[^#@\x00-\x1f]*?)?(?: --hash=sha256:[0-9a-f]{64})+"
@@ -119,13 +119,12 @@ def decline(layout: Layout, owner: str, environment: str) -> None:
 
 def withdraw(layout: Layout, owner: str, environment: str) -> None:
     """Forget what somebody asked, as that person says so. Raises UsageError where there is nothing to forget."""
-    path = _path(layout.requests, owner, environment)
-    if files.look(path) is None:
+    if not is_asked(layout, owner, environment):
         there = requests(layout).get(owner, [])
         why = f"what waits for a yes or a no is {named(there)}" if there else "nothing of yours waits for a yes or a no"
         fix = "What was said yes to is taken back by whoever runs this hub."
         raise UsageError(f"{environment} does not wait for an answer", why=why, fix=fix)
-    files.remove(path)
+    files.remove(_path(layout.requests, owner, environment))
 
 
 def _nobody_asked(owner: str, environment: str) -> HubdError:
